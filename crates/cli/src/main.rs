@@ -1,0 +1,3 @@
+//! Begun; see the manifest for its purpose.
+
+fn main() {}

@@ -1,0 +1,1 @@
+//! Begun; see the crate's manifest for its purpose.
