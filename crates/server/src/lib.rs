@@ -1,1 +1,3 @@
-//! Begun; see the crate's manifest for its purpose.
+//! RESP and HTTP in front of an Antiphon node: the only crate that knows RESP, HTTP and JSON.
+
+pub mod resp;
