@@ -1,3 +1,7 @@
-//! Begun; see the manifest for its purpose.
+//! The `antiphon` command: everything is in the library beside it, where tests can reach it.
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    antiphon_cli::run()
+}

@@ -1,0 +1,93 @@
+//! Where answers go: data to stdout, everything else to stderr, colour only for a terminal.
+
+use std::io::{self, IsTerminal, Write};
+
+use clap::ValueEnum;
+use serde::Serialize;
+
+use crate::exit::Problem;
+
+/// How an answer is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Format {
+    /// For people.
+    Table,
+    /// For programs: one document with a `schema` field.
+    Json,
+}
+
+/// When to colour.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Color {
+    /// On a terminal, unless `NO_COLOR` is set.
+    Auto,
+    /// Always.
+    Always,
+    /// Never.
+    Never,
+}
+
+/// The two streams of a command.
+pub(crate) struct Screen {
+    format: Format,
+    color: Color,
+}
+
+impl Screen {
+    /// Writes in `format`, colours as `color` says.
+    pub(crate) const fn new(format: Format, color: Color) -> Self {
+        Self { format, color }
+    }
+
+    /// The format that was asked for.
+    pub(crate) const fn format(&self) -> Format {
+        self.format
+    }
+
+    /// Writes `text` to stdout as it is.
+    ///
+    /// # Errors
+    /// When stdout cannot be written; a reader that went away is no error, as in `| head`.
+    pub(crate) fn answer(&mut self, text: &str) -> io::Result<()> {
+        let mut out = io::stdout().lock();
+        match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+            other => other,
+        }
+    }
+
+    /// Writes `value` to stdout as one JSON document.
+    ///
+    /// # Errors
+    /// When `value` has no JSON form or stdout cannot be written.
+    pub(crate) fn answer_json(&mut self, value: &impl Serialize) -> anyhow::Result<()> {
+        let mut text = serde_json::to_string_pretty(value)?;
+        text.push('\n');
+        Ok(self.answer(&text)?)
+    }
+
+    /// Says something about the work on stderr. Nobody is left to hear of a failure to say it.
+    pub(crate) fn note(&mut self, text: &str) {
+        drop(writeln!(io::stderr().lock(), "{text}"));
+    }
+
+    /// Says on stderr what went wrong and what to do.
+    pub(crate) fn complain(&mut self, error: &anyhow::Error) {
+        let (red, plain) = if self.colours_stderr() { ("\x1b[1;31m", "\x1b[0m") } else { ("", "") };
+        self.note(&format!("{red}error:{plain} {error:#}"));
+        if let Some(problem) = error.downcast_ref::<Problem>() {
+            self.note(&format!("  {}", problem.next()));
+        }
+    }
+
+    fn colours_stderr(&self) -> bool {
+        match self.color {
+            Color::Always => true,
+            Color::Never => false,
+            Color::Auto => {
+                let unwanted = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+                !unwanted && io::stderr().is_terminal()
+            }
+        }
+    }
+}
