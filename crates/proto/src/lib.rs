@@ -3,9 +3,15 @@
 //! Nothing here does input or output, reads a clock, draws a random number, or knows what a
 //! payload means. Time comes in as an argument; what is to be done comes out as effects.
 
+mod config;
 mod frame;
 mod ids;
+mod message;
+mod policy;
+mod replica;
+mod watermark;
 
+pub use config::{Config, ConfigError, Cut, HISTORY_ROWS_MAX, Member, Shape};
 pub use frame::{
     Batch, BatchBuilder, BatchError, Chain, FRAME_BYTES_MAX, FRAME_VERSION, Frame, FrameError,
     HEADER_BYTES, Header, Kind, PAYLOAD_BYTES_MAX, crc32c, encode, frame_bytes,
@@ -13,3 +19,13 @@ pub use frame::{
 pub use ids::{
     EntryId, Epoch, Hlc, Incarnation, Lsn, NodeId, ShardId, StoreUuid, Time, Token, TokenError,
 };
+pub use message::{
+    Ack, Append, BELOW_MAX, Closed, Encoded, Envelope, HEAD_BYTES_MAX, Message, MessageLane, Open,
+    Positions, Sealed, WIRE_VERSION, WireError,
+};
+pub use policy::{Explained, Policy, PolicyError, Rule, VOTERS_MAX, VoterSet};
+pub use replica::{
+    ChildState, ChildStatus, Effect, Event, Fate, Halt, HardState, Identity, Limits, Load, LoadFor,
+    LogEnd, LogStart, ProposeError, Recovered, Replica, RoleStatus, Status,
+};
+pub use watermark::Watermark;

@@ -1,0 +1,303 @@
+//! A follower: obeys configurations, keeps promises, appends what its parent sends, acknowledges.
+
+use crate::replica::{Halt, Replica, Role};
+use crate::{
+    Ack, Append, Batch, Closed, Config, EntryId, Epoch, Lsn, Message, NodeId, Open, Positions,
+    Sealed, Time,
+};
+
+use super::{Effect, LoadFor};
+
+#[derive(Debug)]
+pub(super) struct Follower {
+    stream: Option<Stream>,
+    streams: u64,             // names handed out in this run
+    promise: Option<Promise>, // a seal that is not answered yet
+    acked: Positions,         // as told on the stream
+    below_changed: bool,      // a child's positions were not told yet
+    ack_received: bool,       // the primary wants to know of entries in memory
+    asked: bool,              // a heartbeat asks for all positions
+    head: Lsn,                // the end of the primary's log, as last heard
+    pub(super) needs_snapshot: Option<Lsn>,
+}
+
+#[derive(Debug)]
+struct Stream {
+    id: u64,
+    heard_at: Time, // or opened, if nothing was heard yet
+    synced: bool,
+}
+
+#[derive(Debug)]
+struct Promise {
+    to: NodeId,
+    epoch: Epoch,
+    ticket: u64,
+}
+
+impl Follower {
+    pub(super) fn new(streams: u64) -> Self {
+        Self {
+            stream: None,
+            streams,
+            promise: None,
+            acked: Positions::default(),
+            below_changed: false,
+            ack_received: false,
+            asked: false,
+            head: Lsn::ZERO,
+            needs_snapshot: None,
+        }
+    }
+
+    pub(super) fn close(&mut self) {
+        self.stream = None;
+    }
+
+    pub(super) fn is_synced(&self) -> bool {
+        self.stream.as_ref().is_some_and(|stream| stream.synced)
+    }
+
+    pub(super) const fn head(&self) -> Lsn {
+        self.head
+    }
+
+    pub(super) const fn wants_received(&self) -> bool {
+        self.ack_received
+    }
+
+    pub(super) fn note_below(&mut self) {
+        self.below_changed = true;
+    }
+
+    /// When to look again, if nothing happens.
+    pub(super) fn deadline(&self, retry_ms: u64) -> Option<Time> {
+        self.stream.as_ref().map(|stream| stream.heard_at.plus_ms(stream.patience_ms(retry_ms)))
+    }
+}
+
+impl Stream {
+    /// A synced stream has heartbeats and is given twice the time.
+    const fn patience_ms(&self, retry_ms: u64) -> u64 {
+        if self.synced { 2 * retry_ms } else { retry_ms }
+    }
+}
+
+impl Replica {
+    /// The follower's part, made out of whatever this replica was before.
+    fn become_follower(&mut self) -> &mut Follower {
+        if !matches!(self.role, Role::Follower(_)) {
+            if matches!(self.role, Role::Primary(_)) {
+                self.effects.push(Effect::Resign);
+            }
+            self.role = Role::Follower(Follower::new(self.streams));
+            self.children.clear();
+        }
+        match &mut self.role {
+            Role::Follower(follower) => follower,
+            Role::Recovering(_) | Role::Primary(_) | Role::Halted => {
+                unreachable!("the role was just set")
+            }
+        }
+    }
+
+    pub(super) fn on_seal(&mut self, from: NodeId, epoch: Epoch) {
+        if self.config.place(from).is_none() {
+            return;
+        }
+        let unused = epoch == self.promised && self.config.epoch < epoch;
+        if epoch < self.promised || (epoch == self.promised && !unused) {
+            let promised = self.promised;
+            self.send_in(promised, from, Message::SealRefused);
+            return;
+        }
+        self.promised = epoch;
+        let ticket = self.persist();
+        let follower = self.become_follower();
+        follower.close();
+        follower.promise = Some(Promise { to: from, epoch, ticket });
+        self.children.clear();
+    }
+
+    pub(super) fn on_config(&mut self, config: &Config) {
+        let newer = config.epoch > self.config.epoch && config.epoch >= self.promised;
+        if !newer || config.shard != self.shard {
+            return;
+        }
+        if config.primary == self.me.node {
+            // An earlier run of this node was elected in it and may have appended entries that
+            // this run does not have. Its identifiers must not be used again.
+            self.recover(config.epoch.next());
+            return;
+        }
+        let keep = config.keep(self.log.runs(), self.log.base());
+        self.config = config.clone();
+        self.promised = config.epoch;
+        let follower = self.become_follower();
+        follower.close();
+        follower.promise = None;
+        follower.needs_snapshot = None;
+        self.children.clear();
+        self.truncate(keep);
+        self.obeyed = self.persist();
+    }
+
+    pub(super) fn on_closed(&mut self, from: NodeId, stream: u64, reason: Closed) {
+        if self.config.parent(self.me.node) != Some(from) {
+            return;
+        }
+        let at = self.log.last();
+        let Role::Follower(follower) = &mut self.role else { return };
+        if follower.stream.as_ref().is_none_or(|open| open.id != stream) {
+            return;
+        }
+        match reason {
+            // Asked again after the retry time, since the stream stays unsynced.
+            Closed::Behind => {}
+            Closed::Trimmed(first) => follower.needs_snapshot = Some(first),
+            Closed::Diverged => self.halt(Halt::Diverged { peer: from, at }),
+        }
+    }
+
+    pub(super) fn on_append(&mut self, from: NodeId, epoch: Epoch, append: &Append) {
+        let current = epoch == self.config.epoch && self.promised == epoch;
+        let parent = self.config.parent(self.me.node) == Some(from);
+        let (now, shard, last, chain) = (self.now, self.shard, self.log.last(), self.log.chain());
+        let Role::Follower(follower) = &mut self.role else { return };
+        let Some(stream) = follower.stream.as_mut().filter(|open| open.id == append.stream) else {
+            return;
+        };
+        if !current || !parent {
+            return;
+        }
+        stream.heard_at = now;
+        stream.synced = true;
+        follower.ack_received = append.ack_received;
+        follower.head = follower.head.max(append.head);
+        let news = append.stable > self.stable;
+        self.stable = self.stable.max(append.stable);
+        if append.frames.is_empty() {
+            follower.asked |= !news;
+            return;
+        }
+        let follows = append.before == chain;
+        let batch = Batch::decode(shard, chain, append.frames.clone()).ok().filter(|batch| {
+            follows && batch.first().lsn == last.lsn.next() && batch.last().epoch <= epoch
+        });
+        match batch {
+            Some(batch) if batch.first().epoch >= last.epoch => self.append(batch),
+            // Entries are missing in between, or were damaged on the way: ask from our own end.
+            Some(_) | None => follower.close(),
+        }
+    }
+
+    pub(super) fn settle_follower(&mut self) {
+        self.settle_promise();
+        self.settle_stream();
+        self.settle_ack();
+    }
+
+    /// Answers a seal once the promise is on disk, and all that the log holds with it.
+    fn settle_promise(&mut self) {
+        let flushed = self.log.durable() == self.log.last().lsn && !self.truncating;
+        let Role::Follower(follower) = &mut self.role else { return };
+        let ready = |promise: &mut Promise| promise.ticket <= self.persisted && flushed;
+        let Some(promise) = follower.promise.take_if(ready) else { return };
+        let sealed = Sealed {
+            last: self.log.last(),
+            base: self.log.base(),
+            runs: self.log.runs().to_vec(),
+            incarnation: self.me.incarnation,
+            store: self.me.store,
+            amnesiac: self.is_amnesiac(),
+            config: self.config.clone(),
+        };
+        self.send_in(promise.epoch, promise.to, Message::Sealed(sealed));
+    }
+
+    /// Opens the stream from the parent, or opens it anew when it went silent.
+    fn settle_stream(&mut self) {
+        let joined = self.obeyed <= self.persisted && !self.truncating;
+        let parent = self.config.parent(self.me.node).filter(|node| self.links.contains(node));
+        let (now, retry_ms) = (self.now, self.limits.retry_ms);
+        let own = self.own_positions();
+        let Role::Follower(follower) = &mut self.role else { return };
+        let Some(parent) = parent.filter(|_| joined && self.promised == self.config.epoch) else {
+            return;
+        };
+        let waits = |stream: &Stream| now.ms_since(stream.heard_at) < stream.patience_ms(retry_ms);
+        if follower.stream.as_ref().is_some_and(waits) {
+            return;
+        }
+        follower.streams += 1;
+        self.streams = follower.streams;
+        follower.stream = Some(Stream { id: follower.streams, heard_at: now, synced: false });
+        follower.acked = own;
+        follower.below_changed = true;
+        let open = Open {
+            stream: follower.streams,
+            last: self.log.last(),
+            durable: own.durable,
+            applied: own.applied,
+            incarnation: self.me.incarnation,
+            store: self.me.store,
+        };
+        self.send(parent, Message::Open(open));
+    }
+
+    fn settle_ack(&mut self) {
+        let own = self.own_positions();
+        let below = self.positions_below();
+        let Role::Follower(follower) = &mut self.role else { return };
+        let Some(stream) = follower.stream.as_ref().filter(|stream| stream.synced) else { return };
+        let acked = follower.acked;
+        let news = own.durable > acked.durable
+            || (follower.asked && own != acked)
+            || (follower.ack_received && own.received > acked.received)
+            || follower.below_changed;
+        follower.asked = false;
+        if !news {
+            return;
+        }
+        let id = stream.id;
+        follower.acked = own;
+        follower.below_changed = false;
+        if let Some(parent) = self.config.parent(self.me.node) {
+            self.send(parent, Message::Ack(Ack { stream: id, own, below }));
+        }
+    }
+
+    pub(super) fn own_positions(&self) -> Positions {
+        Positions {
+            received: self.log.last().lsn,
+            durable: self.log.durable(),
+            applied: self.applied,
+        }
+    }
+
+    pub(super) fn on_fetch(&mut self, from: NodeId, epoch: Epoch, after: EntryId) {
+        // Only a recovery that this node is sealed for may copy: its log stands still.
+        if epoch != self.promised || self.config.place(from).is_none() {
+            return;
+        }
+        if self.log.contains(after) {
+            self.load(LoadFor::Fetch { node: from, after, epoch }, after.lsn);
+        } else {
+            self.on_fetch_loaded(from, epoch, after, None);
+        }
+    }
+
+    pub(super) fn on_fetch_loaded(
+        &mut self,
+        to: NodeId,
+        epoch: Epoch,
+        after: EntryId,
+        batch: Option<Batch>,
+    ) {
+        let (before, frames) = match batch {
+            Some(batch) => (batch.before(), batch.bytes().clone()),
+            None => (self.log.chain(), bytes::Bytes::new()),
+        };
+        self.send_in(epoch, to, Message::Fetched { after, before, frames });
+    }
+}

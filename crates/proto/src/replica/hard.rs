@@ -1,0 +1,46 @@
+//! What a node must never forget: the promise, and the configuration that it obeys.
+
+use prost::Message as _;
+
+use crate::{Config, Epoch, WireError};
+
+/// Promise and configuration, as they lie on disk. Invariant: `config.epoch <= promised`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HardState {
+    /// Nothing below this epoch is accepted any more.
+    pub promised: Epoch,
+    /// The newest configuration that was obeyed.
+    pub config: Config,
+}
+
+#[derive(Clone, PartialEq, prost::Message)]
+struct WireHard {
+    #[prost(uint64, tag = "1")]
+    promised: u64,
+    #[prost(bytes = "vec", tag = "2")]
+    config: Vec<u8>,
+}
+
+impl HardState {
+    /// The bytes that the store keeps.
+    #[must_use]
+    pub fn encode(&self) -> Vec<u8> {
+        let wire = WireHard { promised: self.promised.get(), config: self.config.encode() };
+        wire.encode_to_vec()
+    }
+
+    /// Reads back what [`HardState::encode`] wrote.
+    ///
+    /// # Errors
+    /// When the bytes are no hard state, or one that contradicts itself.
+    pub fn decode(bytes: &[u8]) -> Result<Self, WireError> {
+        let wire =
+            WireHard::decode(bytes).map_err(|_malformed| WireError::Malformed("protobuf"))?;
+        let config = Config::decode(&wire.config)?;
+        let promised = Epoch::new(wire.promised);
+        if config.epoch > promised {
+            return Err(WireError::Malformed("a configuration that was never promised"));
+        }
+        Ok(Self { promised, config })
+    }
+}

@@ -1,0 +1,201 @@
+//! The start of a primary's life: seal a set of voters that is safe for the floor, copy what the
+//! longest log among them holds, and go on in a new epoch.
+
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+
+use crate::config::{history, kept};
+use crate::replica::primary::Primary;
+use crate::replica::{Effect, Halt, Replica, Role};
+use crate::{Batch, Chain, Config, EntryId, Epoch, Lsn, Message, NodeId, Sealed, Time, VoterSet};
+
+#[derive(Debug)]
+pub(super) struct Recovery {
+    epoch: Epoch,
+    ticket: u64, // of our own promise
+    replies: BTreeMap<NodeId, Sealed>,
+    asked: BTreeMap<NodeId, Time>,
+    fetch: Option<(NodeId, Time)>,
+    pub(super) needs_snapshot: Option<Lsn>,
+}
+
+impl Recovery {
+    /// A link changed: what was under way to the peer may be lost. Its promise is not.
+    pub(super) fn forget(&mut self, peer: NodeId) {
+        self.asked.remove(&peer);
+        if self.fetch.is_some_and(|(node, _)| node == peer) {
+            self.fetch = None;
+        }
+    }
+
+    pub(super) fn deadline(&self, retry_ms: u64) -> Option<Time> {
+        let asked = self.asked.iter().filter(|(node, _)| !self.replies.contains_key(node));
+        let times = asked.map(|(_, at)| *at).chain(self.fetch.map(|(_, at)| at));
+        times.min().map(|at| at.plus_ms(retry_ms))
+    }
+
+    pub(super) const fn epoch(&self) -> Epoch {
+        self.epoch
+    }
+}
+
+impl Replica {
+    /// Begins a life as primary in `epoch` or later: never in one that was used before.
+    pub(super) fn recover(&mut self, epoch: Epoch) {
+        if matches!(self.role, Role::Primary(_)) {
+            self.effects.push(Effect::Resign);
+        }
+        self.promised = self.promised.max(epoch);
+        let ticket = self.persist();
+        self.children.clear();
+        self.role = Role::Recovering(Recovery {
+            epoch: self.promised,
+            ticket,
+            replies: BTreeMap::new(),
+            asked: BTreeMap::new(),
+            fetch: None,
+            needs_snapshot: None,
+        });
+    }
+
+    pub(super) fn on_seal_refused(&mut self, promised: Epoch) {
+        if let Role::Recovering(recovery) = &self.role
+            && promised >= recovery.epoch
+        {
+            self.recover(promised.next());
+        }
+    }
+
+    pub(super) fn on_sealed(&mut self, from: NodeId, epoch: Epoch, sealed: Sealed) {
+        let known = self.config.place(from).is_some() && sealed.config.shard == self.shard;
+        if let Role::Recovering(recovery) = &mut self.role
+            && known
+            && recovery.epoch == epoch
+        {
+            recovery.replies.insert(from, sealed);
+        }
+    }
+
+    pub(super) fn settle_recovery(&mut self) {
+        // Nothing of this epoch leaves the node before its own promise is on disk: a run that
+        // forgot the epoch could use it again.
+        let Role::Recovering(recovery) = &self.role else { return };
+        if recovery.ticket > self.persisted || self.truncating {
+            return;
+        }
+        self.ask_voters();
+        let Role::Recovering(recovery) = &self.role else { return };
+        let newest = self.newest_config(recovery);
+        if !self.is_sealed_enough(recovery, &newest) {
+            return;
+        }
+        let counted = recovery.replies.iter().filter(|(_, sealed)| !sealed.amnesiac);
+        let best = counted.max_by_key(|(node, sealed)| (sealed.last, std::cmp::Reverse(**node)));
+        match best.map(|(node, sealed)| (*node, sealed.clone())) {
+            Some((node, sealed)) if sealed.last > self.log.last() => self.copy_from(node, &sealed),
+            Some(_) | None => self.elect(&newest),
+        }
+    }
+
+    fn ask_voters(&mut self) {
+        let (now, me, retry_ms) = (self.now, self.me.node, self.limits.retry_ms);
+        let Role::Recovering(recovery) = &mut self.role else { return };
+        let epoch = recovery.epoch;
+        let voters = self.config.voters.iter().map(|member| member.node);
+        let ask: Vec<_> = voters
+            .filter(|node| *node != me && self.links.contains(node))
+            .filter(|node| !recovery.replies.contains_key(node))
+            .filter(|node| recovery.asked.get(node).is_none_or(|at| now.ms_since(*at) >= retry_ms))
+            .collect();
+        for node in ask {
+            recovery.asked.insert(node, now);
+            let message = Message::Seal;
+            let envelope = crate::Envelope { shard: self.shard, epoch, message };
+            self.effects.push(Effect::Send { to: node, envelope });
+        }
+    }
+
+    fn newest_config(&self, recovery: &Recovery) -> Config {
+        let told = recovery.replies.values().map(|sealed| &sealed.config);
+        let newest = told.max_by_key(|config| config.epoch);
+        newest.filter(|config| config.epoch > self.config.epoch).unwrap_or(&self.config).clone()
+    }
+
+    /// Whether those left unsealed could not satisfy the floor by themselves.
+    fn is_sealed_enough(&self, recovery: &Recovery, config: &Config) -> bool {
+        let counted = recovery.replies.iter().filter(|(_, sealed)| !sealed.amnesiac);
+        let own = (!self.is_amnesiac()).then_some(self.me.node);
+        let nodes = counted.map(|(node, _)| *node).chain(own);
+        let sealed =
+            nodes.filter_map(|node| config.place(node)).fold(VoterSet::EMPTY, VoterSet::with);
+        let floor = config.rule(config.floor).expect("a checked configuration has its floor");
+        floor.safe(config.voter_set(), sealed)
+    }
+
+    /// Copies from the longest log what ours lacks, after cutting what that log does not hold.
+    fn copy_from(&mut self, node: NodeId, sealed: &Sealed) {
+        let rows = history(&sealed.config.history, &sealed.runs);
+        let keep = kept(&rows, self.log.runs(), self.log.base());
+        if keep < self.log.last().lsn {
+            self.truncate(keep);
+            return;
+        }
+        let (now, retry_ms, linked) = (self.now, self.limits.retry_ms, self.links.contains(&node));
+        let after = self.log.last();
+        let Role::Recovering(recovery) = &mut self.role else { return };
+        recovery.needs_snapshot = (after.lsn < sealed.base.lsn).then_some(sealed.base.lsn.next());
+        let waits = recovery.fetch.is_some_and(|(_, at)| now.ms_since(at) < retry_ms);
+        if linked && !waits && recovery.needs_snapshot.is_none() {
+            recovery.fetch = Some((node, now));
+            let epoch = recovery.epoch;
+            self.send_in(epoch, node, Message::Fetch { after });
+        }
+    }
+
+    pub(super) fn on_fetched(
+        &mut self,
+        from: NodeId,
+        epoch: Epoch,
+        after: EntryId,
+        (before, frames): (Chain, Bytes),
+    ) {
+        let (shard, last, chain) = (self.shard, self.log.last(), self.log.chain());
+        let Role::Recovering(recovery) = &mut self.role else { return };
+        let asked = recovery.fetch.is_some_and(|(node, _)| node == from);
+        if epoch != recovery.epoch || !asked || after != last || self.truncating {
+            return;
+        }
+        recovery.fetch = None;
+        if frames.is_empty() || before != chain {
+            // Its promise told of the same history up to `after`, and its bytes do not.
+            self.halt(Halt::Diverged { peer: from, at: last });
+            return;
+        }
+        let batch = Batch::decode(shard, chain, frames).ok();
+        // A damaged answer is asked for again.
+        if let Some(batch) = batch.filter(|batch| {
+            batch.first().lsn == last.lsn.next()
+                && batch.first().epoch >= last.epoch
+                && batch.last().epoch < epoch
+        }) {
+            self.append(batch);
+        }
+    }
+
+    /// Takes the epoch: from here on this node appends.
+    fn elect(&mut self, newest: &Config) {
+        let Role::Recovering(recovery) = &self.role else { return };
+        let epoch = recovery.epoch;
+        self.config = newest.elected(epoch, self.me.node, self.log.runs());
+        assert_eq!(self.promised, epoch, "nobody else was promised anything since");
+        self.obeyed = self.persist();
+        let primary = Primary::new(&self.config, self.log.builder(self.shard), self.limits);
+        self.role = Role::Primary(Box::new(primary));
+        self.start_epoch();
+        let peers: Vec<_> = self.links.iter().copied().collect();
+        for peer in peers {
+            self.send(peer, Message::Config(self.config.clone()));
+        }
+    }
+}
