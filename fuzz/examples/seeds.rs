@@ -5,13 +5,22 @@
 use std::io;
 use std::path::Path;
 
+use antiphon_kv::{Db, Effect, PAYLOAD_VERSION};
 use antiphon_proto::{
-    BatchBuilder, Chain, EntryId, Epoch, Header, Hlc, Kind, Lsn, ShardId, encode,
+    Ack, Append, BatchBuilder, Chain, Closed, Config, Cut, EntryId, Envelope, Epoch, Header, Hlc,
+    Incarnation, Kind, Lsn, Member, Message, NodeId, Open, Policy, Positions, Sealed, Shape,
+    ShardId, StoreUuid, encode,
 };
-use bytes::{BufMut, BytesMut};
+use bytes::{BufMut, Bytes, BytesMut};
 
 fn main() -> io::Result<()> {
-    frames()
+    frames()?;
+    configurations()?;
+    messages()?;
+    names()?;
+    effects()?;
+    requests()?;
+    replies()
 }
 
 fn write(target: &str, name: &str, bytes: &[u8]) -> io::Result<()> {
@@ -45,4 +54,109 @@ fn past_the_last_lsn() -> BytesMut {
         chain = encode(&mut out, header, chain, |_| {});
     }
     out
+}
+
+fn config(shape: Shape) -> Config {
+    let member = |raw, region: &str| Member { node: NodeId::new(raw), region: region.to_owned() };
+    let voters = vec![member(1, "east"), member(2, "east"), member(3, "west")];
+    let mut config = Config::initial(ShardId::new(4), voters, shape, Policy::Quorum)
+        .expect("three voters are a configuration");
+    config.epoch = Epoch::new(9);
+    config.history = vec![Cut { epoch: Epoch::new(7), end: Lsn::new(70) }];
+    config
+}
+
+fn configurations() -> io::Result<()> {
+    write("config", "star", &config(Shape::Star).encode())?;
+    write("config", "chain", &config(Shape::Chain).encode())
+}
+
+fn messages() -> io::Result<()> {
+    let id = EntryId::new(Epoch::new(7), Lsn::new(70));
+    let (stream, incarnation, store) = (8, Incarnation::new(3), StoreUuid::new(77));
+    let own = Positions { received: Lsn::new(5), durable: Lsn::new(4), applied: Lsn::new(3) };
+    let frames = Bytes::from_static(b"frames");
+    let (durable, applied) = (Lsn::new(60), Lsn::new(50));
+    let messages = [
+        ("open", Message::Open(Open { stream, last: id, durable, applied, incarnation, store })),
+        ("closed", Message::Closed { stream, reason: Closed::Trimmed(Lsn::new(4)) }),
+        (
+            "append",
+            Message::Append(Append {
+                stream,
+                before: Chain::new(5),
+                stable: Lsn::new(5),
+                head: Lsn::new(9),
+                ack_received: true,
+                frames: frames.clone(),
+            }),
+        ),
+        ("ack", Message::Ack(Ack { stream, own, below: vec![(NodeId::new(3), own)] })),
+        ("seal", Message::Seal),
+        (
+            "sealed",
+            Message::Sealed(Sealed {
+                last: id,
+                base: EntryId::ZERO,
+                runs: vec![Cut { epoch: id.epoch, end: id.lsn }],
+                incarnation,
+                store,
+                amnesiac: false,
+                config: config(Shape::Star),
+            }),
+        ),
+        ("seal-refused", Message::SealRefused),
+        ("config", Message::Config(config(Shape::Chain))),
+        ("fetch", Message::Fetch { after: id }),
+        ("fetched", Message::Fetched { after: id, before: Chain::new(1), frames: frames.clone() }),
+        ("call", Message::Call { id: 5, request: frames.clone() }),
+        ("answer", Message::Answer { id: 5, answer: Some(frames) }),
+    ];
+    for (name, message) in messages {
+        let envelope = Envelope { shard: ShardId::new(4), epoch: Epoch::new(9), message };
+        let encoded = envelope.encode();
+        write("wire", name, &[encoded.head, encoded.body].concat())?;
+    }
+    Ok(())
+}
+
+fn names() -> io::Result<()> {
+    write("names", "token", b"1-22-333")?;
+    write("names", "quorum", b"quorum")?;
+    write("names", "region", b"region(2)")
+}
+
+fn effects() -> io::Result<()> {
+    let (one, other) = (Db::default(), Db::new(7).expect("there are more than seven"));
+    let (key, value, expire_at_ms) = (b"key".as_slice(), b"value".as_slice(), Some(1_000));
+    let effects = [
+        Effect::Put { db: one, key, value, expire_at_ms: None },
+        Effect::Put { db: one, key, value, expire_at_ms },
+        Effect::Expire { db: one, key, expire_at_ms },
+        Effect::Swap { one, other },
+        Effect::Delete { db: other, key },
+        Effect::Flush { db: one },
+    ];
+    let mut out = BytesMut::new();
+    out.put_u8(PAYLOAD_VERSION);
+    effects.iter().for_each(|effect| effect.encode(&mut out));
+    write("kv_effects", "each", &out)
+}
+
+fn requests() -> io::Result<()> {
+    write("resp_request", "array", b"\x03*3\r\n$3\r\nSET\r\n$1\r\nk\r\n$0\r\n\r\n")?;
+    write("resp_request", "two", b"\x12*1\r\n$4\r\nPING\r\n*0\r\nGET k\r\n")?;
+    write("resp_inline", "words", b"SET key value")?;
+    write("resp_inline", "quotes", br#"SET "a\n\x41 \"b" 'c\'d'"#)
+}
+
+fn replies() -> io::Result<()> {
+    let replies: [(&str, &[u8]); 5] = [
+        ("lines", b"*4\r\n+OK\r\n-ERR no\r\n:-12\r\n_\r\n"),
+        ("strings", b"*4\r\n$2\r\nab\r\n$-1\r\n=5\r\ntxt:x\r\n!3\r\nERR\r\n"),
+        ("pairs", b"%1\r\n+k\r\n~2\r\n:1\r\n:2\r\n"),
+        ("numbers", b">4\r\n,1.5\r\n,-inf\r\n#t\r\n(123456789012345678901\r\n"),
+        ("facts", b"|1\r\n+ttl\r\n:9\r\n*-1\r\n"),
+    ];
+    replies.iter().try_for_each(|(name, reply)| write("resp_reply", name, reply))
 }
