@@ -44,6 +44,9 @@ pub(crate) struct Global {
 pub(crate) enum Command {
     /// Measure throughput and latency of a Redis-protocol server
     Bench(Box<commands::bench::BenchArgs>),
+    /// Write, check and show the configuration of a node
+    #[command(subcommand)]
+    Config(commands::config::ConfigCommand),
     /// Print the version
     Version,
 }
@@ -56,7 +59,7 @@ pub(crate) fn command() -> clap::Command {
     with_environment(Cli::command(), "ANTIPHON")
 }
 
-fn with_environment(command: clap::Command, prefix: &str) -> clap::Command {
+pub(crate) fn with_environment(command: clap::Command, prefix: &str) -> clap::Command {
     let command = command.mut_args(|arg| {
         let unnamed = arg.get_long().is_none_or(|long| long == "help" || long == "version");
         if unnamed || arg.get_env().is_some() {

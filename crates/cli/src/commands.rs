@@ -1,6 +1,7 @@
 //! One file for each command; this one only chooses.
 
 pub(crate) mod bench;
+pub(crate) mod config;
 
 use crate::args::Command;
 use crate::exit::Exit;
@@ -13,6 +14,7 @@ use crate::output::Screen;
 pub(crate) fn run(command: Command, screen: &mut Screen) -> anyhow::Result<Exit> {
     match command {
         Command::Bench(args) => bench::run(&args, screen),
+        Command::Config(command) => config::run(&command, screen),
         Command::Version => {
             screen.answer(&format!("antiphon {}\n", env!("CARGO_PKG_VERSION")))?;
             Ok(Exit::Done)

@@ -2,11 +2,12 @@
 //! on stdout and says everything else on stderr.
 //!
 //! Start at [`run`]. `args` is the command tree, `commands` holds one file for each command,
-//! `bench` the load generator.
+//! `bench` the load generator and `config` the layered configuration of a node.
 
 mod args;
 mod bench;
 mod commands;
+pub mod config;
 mod exit;
 mod output;
 
