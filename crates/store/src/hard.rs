@@ -4,19 +4,20 @@
 //! an error, never an older one taken instead.
 
 use std::collections::BTreeMap;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use antiphon_proto::{ShardId, StoreUuid};
 use bytes::{BufMut, Bytes};
 
-use crate::StoreError;
 use crate::disk::Disk;
 use crate::envelope::{self, ENVELOPE_BYTES, RecordKind, Refused};
 use crate::fields::Fields;
 use crate::mutation::{Mutation, Planted};
 use crate::replace::{self, Durability};
 use crate::superblock::refusal;
+use crate::{Damage, StoreError};
 
 /// Most bytes of one shard's hard state.
 pub const HARD_BYTES_MAX: usize = 1 << 20;
@@ -46,6 +47,30 @@ impl HardStates {
             states.insert(shard, this.load(shard)?);
         }
         Ok((this, states))
+    }
+
+    /// The size of each state there is, or what is wrong with it; changes nothing.
+    pub(crate) fn survey(
+        disk: Arc<dyn Disk>,
+        dir: &Path,
+        store: StoreUuid,
+    ) -> Result<Vec<(ShardId, Result<usize, Damage>)>, StoreError> {
+        let names = match disk.list(dir) {
+            Ok(names) => names,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
+            Err(error) => return Err(StoreError::io("list", dir, error)),
+        };
+        let this = Self { disk, dir: dir.to_path_buf(), store, planted: Planted::default() };
+        let mut found = Vec::new();
+        for shard in names.iter().filter_map(|name| shard_of(name)) {
+            let state = match this.load(shard) {
+                Ok(state) => Ok(state.len()),
+                Err(StoreError::Damaged(damage)) => Err(*damage),
+                Err(error) => return Err(error),
+            };
+            found.push((shard, state));
+        }
+        Ok(found)
     }
 
     fn path(&self, shard: ShardId) -> PathBuf {

@@ -11,9 +11,11 @@ mod envelope;
 mod error;
 mod fields;
 mod hard;
+pub mod inspect;
 mod log;
 mod mutation;
 mod replace;
+mod snapshot;
 mod store;
 mod superblock;
 mod writer;
@@ -29,6 +31,9 @@ pub use log::{
     Bounds, Diverged, DivergedInfo, Latencies, Log, LogReader, LogStats, Prepare, Recovery, Torn,
 };
 pub use mutation::{Mutation, Planted};
+pub use snapshot::{
+    SNAPSHOT_META_BYTES_MAX, SnapshotInfo, SnapshotReader, SnapshotWriter, Snapshots,
+};
 pub use store::{Options, Store};
 pub use superblock::{CLUSTER_NAME_BYTES_MAX, Identity, Superblock};
 pub use writer::{Full, Writer};
@@ -51,3 +56,5 @@ pub struct Position {
 
 #[cfg(test)]
 mod testing;
+#[cfg(test)]
+mod tests;

@@ -21,6 +21,7 @@ use antiphon_proto::{Batch, EntryId, Epoch, Incarnation, Lsn, ShardId, StoreUuid
 
 use crate::disk::{Access, Disk};
 use crate::mutation::Mutation;
+use crate::store::LOG_DIR;
 use crate::{Options, Position, SHARDS_MAX, StoreError};
 use group::{Check, Control, ControlKind, GROUP_HEADER, GROUP_HEADER_BYTES, GroupHeader, align};
 use hint::{Hint, HintFile};
@@ -31,12 +32,11 @@ use sidecar::{Effect, Sidecar};
 
 pub(crate) use diverged::load as load_diverged;
 pub use diverged::{Diverged, DivergedInfo};
-pub(crate) use group::{GroupAt, Record, group_at, slice};
+pub(crate) use hint::load_believed as believed_hint;
 pub use prepare::Prepare;
 pub use reader::LogReader;
 pub(crate) use recovery::{Place as RecoveryPlace, Recovered, recover};
 pub use recovery::{Recovery, Torn};
-pub(crate) use segment::{Segment as SegmentFile, segment_path};
 pub use stats::{Latencies, LogStats};
 
 /// Where the entries of a shard begin and end.
@@ -119,7 +119,7 @@ impl Log {
         (store, incarnation): (StoreUuid, Incarnation),
         options: &Options,
     ) -> Result<(Self, Recovery), StoreError> {
-        let dir = data_dir.join("log");
+        let dir = data_dir.join(LOG_DIR);
         let diverged_dir = data_dir.join("diverged");
         for each in [&dir, &diverged_dir] {
             disk.create_dir_all(each).map_err(|e| StoreError::io("create", each, e))?;
@@ -133,7 +133,7 @@ impl Log {
             spacing: options.index_bytes,
             planted: options.planted,
         };
-        let found = recover(&place, &recovery::believed(believed, options.planted))?;
+        let found = recover(&place, &recovery::believed(believed, options.planted), None)?;
         assert!(found.incarnation < incarnation.get(), "a run is newer than all before it");
         let workshop = Workshop::open(Arc::clone(&disk), &dir, options.planted)?;
         let mut preparer = Preparer::start(workshop, options.prepare)?;

@@ -12,8 +12,14 @@ use crate::disk::{Disk, Lock, LockGuard};
 use crate::hard::HardStates;
 use crate::log::{Log, Prepare, Recovery};
 use crate::mutation::Planted;
+use crate::snapshot::Snapshots;
 use crate::superblock::{CLUSTER_NAME_BYTES_MAX, Identity, Superblock};
 use crate::{Committer, LogReader, StoreError};
+
+/// Where the hard states lie.
+pub(crate) const HARD_DIR: &str = "hard";
+/// Where the segments lie.
+pub(crate) const LOG_DIR: &str = "log";
 
 /// How a store works.
 #[derive(Debug, Clone)]
@@ -56,6 +62,7 @@ pub struct Store {
     recovery: Recovery,
     hard: BTreeMap<ShardId, Bytes>,
     reader: LogReader,
+    snapshots: Arc<Snapshots>,
     committer: Committer,
 }
 
@@ -112,16 +119,18 @@ impl Store {
         superblock.incarnation = superblock.incarnation.next();
         superblock.clean = false;
         superblock.save(&*disk, dir)?;
-        let hard_dir = dir.join("hard");
+        let hard_dir = dir.join(HARD_DIR);
         let (hard_states, hard) =
             HardStates::open(Arc::clone(&disk), &hard_dir, store, options.planted)?;
         let run = (store, superblock.incarnation);
         let (log, recovery) = Log::open(Arc::clone(&disk), dir, run, options)?;
         let reader = log.reader();
+        let limits = (options.snapshots_kept, options.planted);
+        let snapshots = Arc::new(Snapshots::open(Arc::clone(&disk), dir, store, limits)?);
         let held = Held { disk, dir: dir.to_path_buf(), superblock: superblock.clone(), lock };
         let committer = Committer::new(log, hard_states, held, options.group_bytes_max);
         superblock.clean = was_clean;
-        Ok(Self { superblock, created, recovery, hard, reader, committer })
+        Ok(Self { superblock, created, recovery, hard, reader, snapshots, committer })
     }
 
     /// The superblock; `clean` says whether the run before this one ended in good order.
@@ -157,6 +166,12 @@ impl Store {
     #[must_use]
     pub fn reader(&self) -> LogReader {
         self.reader.clone()
+    }
+
+    /// The snapshots; written and read on any thread.
+    #[must_use]
+    pub fn snapshots(&self) -> Arc<Snapshots> {
+        Arc::clone(&self.snapshots)
     }
 
     /// The side that writes: drive it directly, or give it to a [`crate::Writer`].

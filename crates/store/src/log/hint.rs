@@ -134,3 +134,17 @@ impl Hint {
         fields.end(Self { turn, group, segment, ends })
     }
 }
+
+/// The newest good hint in a data directory, without making a file for it.
+pub(crate) fn load_believed(
+    disk: &dyn Disk,
+    dir: &Path,
+    store: StoreUuid,
+) -> Result<Hint, StoreError> {
+    let path = HintFile::path(dir);
+    match disk.open(&path, Access::Read) {
+        Ok(file) => HintFile::load(&*file, &path, store),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Hint::default()),
+        Err(error) => Err(StoreError::io("open", &path, error)),
+    }
+}

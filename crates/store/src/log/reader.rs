@@ -1,13 +1,14 @@
 //! Reading entries from any position, on any thread, without stopping the writer.
 
-use std::sync::Arc;
+use std::collections::BTreeMap;
+use std::sync::{Arc, RwLock};
 
 use antiphon_proto::{Batch, Chain, EntryId, Epoch, Frame, FrameError, HEADER_BYTES, Lsn, ShardId};
 use bytes::{Bytes, BytesMut};
 
 use super::Shared;
 use super::group::{GROUP_HEADER, Record, align, decode_record};
-use super::index::Point;
+use super::index::{Index, Point, ShardIndex};
 use super::replay::position_of;
 use super::segment::Segment;
 use crate::{Bounds, Damage, Position, StoreError};
@@ -32,6 +33,15 @@ struct Start {
 impl LogReader {
     pub(super) fn new(shared: Arc<Shared>) -> Self {
         Self { shared }
+    }
+
+    /// A reader of segments that nobody writes, as far as it knows.
+    pub(crate) fn of(
+        segments: BTreeMap<u64, Arc<Segment>>,
+        shards: BTreeMap<ShardId, ShardIndex>,
+    ) -> Self {
+        let index = RwLock::new(Index { segments, shards });
+        Self { shared: Arc::new(Shared { index }) }
     }
 
     /// Where a shard's log begins and ends.

@@ -17,6 +17,7 @@ use super::segment::{
 use super::sidecar::{Effect, Sidecar};
 use crate::disk::{Access, Disk, DiskFile, SECTOR_BYTES, write_one};
 use crate::envelope::{FORMAT_VERSION, Refused};
+use crate::inspect::Progress;
 use crate::mutation::{Mutation, Planted};
 use crate::replace::remove_if_there;
 use crate::{Damage, StoreError};
@@ -83,7 +84,13 @@ struct Found {
 }
 
 /// Reads the log in a directory.
-pub(crate) fn recover(place: &Place, hint: &Hint) -> Result<Recovered, StoreError> {
+///
+/// With `verify` every sealed segment is scanned too, and the progress is told.
+pub(crate) fn recover(
+    place: &Place,
+    hint: &Hint,
+    mut verify: Option<&mut dyn FnMut(Progress)>,
+) -> Result<Recovered, StoreError> {
     let found = find(place, hint)?;
     let mut replay = Replay {
         store: place.store,
@@ -97,6 +104,8 @@ pub(crate) fn recover(place: &Place, hint: &Hint) -> Result<Recovered, StoreErro
     };
     let mut recovery = Recovery::default();
     let mut ending = None;
+    let of = found.segments.values().map(|segment| segment.bytes).sum();
+    let mut progress = Progress { bytes: 0, of };
     let mut before: Option<u64> = None;
     let segments: Vec<Arc<Segment>> = found.segments.values().cloned().collect();
     for (at, segment) in segments.iter().enumerate() {
@@ -105,6 +114,7 @@ pub(crate) fn recover(place: &Place, hint: &Hint) -> Result<Recovered, StoreErro
         let next = segments.get(at + 1);
         let sealed_at = next.map(|next| next.header.first_group);
         if let Some(first_group) = sealed_at
+            && verify.is_none()
             && load_sidecar(place, &mut replay, segment.number, first_group)?
         {
             continue;
@@ -120,6 +130,10 @@ pub(crate) fn recover(place: &Place, hint: &Hint) -> Result<Recovered, StoreErro
             }
         }
         ending = Some(end);
+        progress.bytes += segment.bytes;
+        if let Some(tell) = &mut verify {
+            tell(progress);
+        }
     }
     finish(place, hint, found, (replay, recovery, ending))
 }
