@@ -115,10 +115,6 @@ impl Database {
         u64::try_from(mean).unwrap_or(u64::MAX).saturating_sub(now_ms)
     }
 
-    pub(crate) const fn digest(&self) -> u128 {
-        self.digest
-    }
-
     fn add(&mut self, item: &Item) {
         self.digest = self.digest.wrapping_add(item.digest());
         self.item_bytes += item.heap_bytes();

@@ -1,6 +1,7 @@
 //! The engine: executes commands against overlay over base, and applies stable entries to base.
 
 use std::cell::Cell;
+use std::io;
 
 use antiphon_proto::{Hlc, Lsn, PAYLOAD_BYTES_MAX};
 
@@ -13,6 +14,7 @@ use crate::overlay::{Overlay, Seen, Unstable};
 use crate::payload::{self, DecodeError, Effect};
 use crate::pending::{Change, Key, Pending, What};
 use crate::reply::{Fault, ReplySink};
+use crate::snapshot::{self, Cut};
 use crate::watch::{Watched, WatcherId, Watches};
 
 /// What the engine refuses to go beyond.
@@ -281,6 +283,28 @@ impl Engine {
     #[must_use]
     pub fn digest(&self) -> [u8; 16] {
         self.base.digest()
+    }
+
+    /// The stable state as it is now. Cheap: the data is shared, and a later write copies the
+    /// part of it that it changes while the cut lives.
+    #[must_use]
+    pub fn cut(&self) -> Cut {
+        Cut::new(&self.base, (self.applied, self.applied_hlc))
+    }
+
+    /// Takes on the state of a snapshot, with the position and time it was taken at, and forgets
+    /// the one before. On an error nothing has changed.
+    ///
+    /// # Errors
+    /// Those of `from`, and a [`SnapshotError`](crate::SnapshotError) inside an error of the kind
+    /// `InvalidData`.
+    pub fn restore(&mut self, from: &mut dyn io::Read) -> io::Result<()> {
+        let mut base = Base::new(self.base.hasher().clone());
+        let applied = snapshot::read(from, &mut base)?;
+        self.base = base;
+        (self.applied, self.applied_hlc) = applied;
+        self.forget_speculation();
+        Ok(())
     }
 
     /// Bytes of memory that the stable data takes, about.

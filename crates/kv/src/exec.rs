@@ -3,10 +3,15 @@
 mod counters;
 mod expiry;
 mod keys;
+mod lcs;
+mod options;
 mod scan;
 mod strings;
 
 use antiphon_proto::Lsn;
+
+use self::keys::Existing;
+use self::options::{Origin, Unit};
 
 use crate::command::Keys;
 use crate::engine::{Context, Engine};
@@ -141,7 +146,52 @@ pub(crate) fn dispatch<S: ReplySink>(run: &mut Run<'_, '_, S>, command: Keys) ->
     match command {
         Keys::Get => strings::get(run),
         Keys::Set => strings::set(run),
+        Keys::Append => strings::append(run),
+        Keys::Copy => keys::copy(run),
+        Keys::DbSize => scan::dbsize(run),
+        Keys::Decr => counters::add(run, -1),
+        Keys::DecrBy => counters::decrby(run),
         Keys::Del | Keys::Unlink => keys::del(run),
-        _ => Err(Fault::SYNTAX),
+        Keys::DelEx => strings::delex(run),
+        Keys::DelIfEq => strings::delifeq(run),
+        Keys::Digest => strings::digest(run),
+        Keys::Exists | Keys::Touch => keys::exists(run),
+        Keys::Expire => expiry::expire(run, (Unit::Seconds, Origin::Now), "expire"),
+        Keys::ExpireAt => expiry::expire(run, (Unit::Seconds, Origin::Epoch), "expireat"),
+        Keys::ExpireTime => expiry::time_of(run, Unit::Seconds, Origin::Epoch),
+        Keys::FlushAll => scan::flushall(run),
+        Keys::FlushDb => scan::flushdb(run),
+        Keys::GetDel => strings::getdel(run),
+        Keys::GetEx => strings::getex(run),
+        Keys::GetRange | Keys::SubStr => strings::getrange(run),
+        Keys::GetSet => strings::getset(run),
+        Keys::Incr => counters::add(run, 1),
+        Keys::IncrBy => counters::incrby(run),
+        Keys::IncrByFloat => counters::incrbyfloat(run),
+        Keys::Keys => scan::keys(run),
+        Keys::Lcs => lcs::lcs(run),
+        Keys::Memory => keys::memory(run),
+        Keys::MGet => strings::mget(run),
+        Keys::Move => keys::move_key(run),
+        Keys::MSet => strings::mset(run),
+        Keys::MSetNx => strings::msetnx(run),
+        Keys::Object => keys::object(run),
+        Keys::Persist => expiry::persist(run),
+        Keys::PExpire => expiry::expire(run, (Unit::Milliseconds, Origin::Now), "pexpire"),
+        Keys::PExpireAt => expiry::expire(run, (Unit::Milliseconds, Origin::Epoch), "pexpireat"),
+        Keys::PExpireTime => expiry::time_of(run, Unit::Milliseconds, Origin::Epoch),
+        Keys::PSetEx => strings::setex(run, Unit::Milliseconds, "psetex"),
+        Keys::PTtl => expiry::time_of(run, Unit::Milliseconds, Origin::Now),
+        Keys::RandomKey => scan::randomkey(run),
+        Keys::Rename => keys::rename(run, Existing::Replace),
+        Keys::RenameNx => keys::rename(run, Existing::Spare),
+        Keys::Scan => scan::scan(run),
+        Keys::SetEx => strings::setex(run, Unit::Seconds, "setex"),
+        Keys::SetNx => strings::setnx(run),
+        Keys::SetRange => strings::setrange(run),
+        Keys::StrLen => strings::strlen(run),
+        Keys::SwapDb => keys::swapdb(run),
+        Keys::Ttl => expiry::time_of(run, Unit::Seconds, Origin::Now),
+        Keys::Type => keys::type_of(run),
     }
 }

@@ -7,21 +7,27 @@
 
 mod base;
 mod command;
+mod decimal;
 mod engine;
 mod exec;
+mod glob;
 mod hash;
 mod item;
+mod number;
 mod overlay;
 mod payload;
 mod pending;
 mod reply;
+mod snapshot;
 mod table;
 mod watch;
 
 pub use base::{DATABASES, Db};
 pub use command::{Command, Flags, Group, KeyRange, Keys, Runs, Session};
 pub use engine::{Context, Counts, DbStats, Engine, Limits, Outcome};
+pub use glob::{Case, TooCostly, glob};
 pub use payload::{DecodeError, Effect, Effects, PAYLOAD_VERSION, decode};
 pub use pending::Pending;
 pub use reply::{Fault, ReplySink};
+pub use snapshot::{Cut, SNAPSHOT_VERSION, SnapshotError};
 pub use watch::WatcherId;

@@ -104,6 +104,11 @@ impl Overlay {
         self.keys.iter().filter(move |held| held.place == place)
     }
 
+    /// The places of all unstable keys, some of them several times.
+    pub(crate) fn places_used(&self) -> impl Iterator<Item = Place> {
+        self.keys.iter().map(|held| held.place)
+    }
+
     /// A key has a new state.
     pub(crate) fn put(&mut self, new: Unstable) {
         assert!(new.lsn >= self.newest, "entries are added in log order");

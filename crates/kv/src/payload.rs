@@ -30,6 +30,7 @@ const EXPIRE: u8 = 4;
 const PERSIST: u8 = 5;
 const FLUSH: u8 = 6;
 const SWAP: u8 = 7;
+const TIME_BYTES: usize = 8;
 
 /// One change of the stable state. Values are absolute: applying needs no clock, no dice, and no
 /// knowledge of the command.
@@ -151,7 +152,7 @@ fn put_head(out: &mut BytesMut, tag: u8, db: Db, expire_at_ms: Option<u64>) {
 }
 
 const fn time_bytes(expire_at_ms: Option<u64>) -> usize {
-    if expire_at_ms.is_some() { 8 } else { 0 }
+    if expire_at_ms.is_some() { TIME_BYTES } else { 0 }
 }
 
 fn put_text(out: &mut BytesMut, text: &[u8]) {
@@ -246,21 +247,44 @@ impl<'a> Effects<'a> {
     }
 
     fn text(&mut self) -> Result<&'a [u8], DecodeError> {
-        let mut length = 0_u64;
-        for shift in (0..35).step_by(7) {
-            let byte = self.byte()?;
-            length |= u64::from(byte & 0x7f) << shift;
-            if byte & 0x80 == 0 {
-                let spare = byte == 0 && shift > 0; // a shorter form would have done
-                let length = u32::try_from(length).ok().filter(|_| !spare);
-                let length = length.and_then(|length| usize::try_from(length).ok());
-                let length = length.ok_or(DecodeError::Length)?;
-                let (text, rest) = self.rest.split_at_checked(length).ok_or(DecodeError::Short)?;
-                self.rest = rest;
-                return Ok(text);
-            }
+        let (length, rest) = length(self.rest)?;
+        let (text, rest) = rest.split_at_checked(length).ok_or(DecodeError::Short)?;
+        self.rest = rest;
+        Ok(text)
+    }
+}
+
+/// Reads a length, which has one form only.
+pub(crate) fn length(bytes: &[u8]) -> Result<(usize, &[u8]), DecodeError> {
+    let mut length = 0_u64;
+    let mut rest = bytes;
+    for shift in (0..35).step_by(7) {
+        let (&byte, behind) = rest.split_first().ok_or(DecodeError::Short)?;
+        rest = behind;
+        length |= u64::from(byte & 0x7f) << shift;
+        if byte & 0x80 == 0 {
+            let spare = byte == 0 && shift > 0; // a shorter form would have done
+            let length = u32::try_from(length).ok().filter(|_| !spare);
+            let length = length.and_then(|length| usize::try_from(length).ok());
+            return length.map(|length| (length, rest)).ok_or(DecodeError::Length);
         }
-        Err(DecodeError::Length)
+    }
+    Err(DecodeError::Length)
+}
+
+/// Reads one effect that fills `bytes`, which have no version byte.
+pub(crate) fn one(bytes: &[u8]) -> Result<Effect<'_>, DecodeError> {
+    let mut effects = Effects { rest: bytes };
+    let effect = effects.effect()?;
+    if effects.rest.is_empty() { Ok(effect) } else { Err(DecodeError::Length) }
+}
+
+/// Bytes of the time in a put effect, by its first byte; none when it is another effect.
+pub(crate) fn put_time_bytes(encoded: &[u8]) -> Option<usize> {
+    match encoded {
+        [PUT, ..] => Some(0),
+        [PUT_EXPIRING, ..] => Some(TIME_BYTES),
+        _ => None,
     }
 }
 

@@ -156,11 +156,6 @@ impl Pending {
         self.changes.get(at?).map(Change::item)
     }
 
-    /// Whether the effects empty the database at a place.
-    pub(crate) fn hides(&self, place: Place) -> bool {
-        self.flushes.iter().any(|&(flushed, _)| flushed == place)
-    }
-
     /// A key has a new state.
     pub(crate) fn put(&mut self, key: &Key<'_>, item: Item, what: What) {
         let Key { db, place, hash, .. } = *key;
