@@ -224,6 +224,7 @@ pub struct Replica {
     persisted: u64,   // hard states on disk; persisted <= tickets
     obeyed: u64,      // ticket of the hard state that holds `config`
     truncating: bool, // a cut of the log is under way
+    cut_again: bool,  // a newer configuration came meanwhile and may cut more
     log: LogView,
     amnesiac_to: Lsn, // acknowledged once; the node does not count while its log ends before it
     stable: Lsn,      // can never be lost
@@ -284,6 +285,7 @@ impl Replica {
             persisted: 0,
             obeyed: 0,
             truncating: false,
+            cut_again: false,
             amnesiac_to: recovered.acknowledged,
             stable: recovered.applied,
             applied: recovered.applied,
@@ -415,6 +417,9 @@ impl Replica {
             // What a configuration cut was never owed to anybody.
             self.amnesiac_to = self.amnesiac_to.min(end.last.lsn);
         }
+        if std::mem::take(&mut self.cut_again) && matches!(self.role, Role::Follower(_)) {
+            self.truncate(self.config.keep(self.log.runs(), self.log.base()));
+        }
     }
 
     fn on_loaded(&mut self, load: Load, batch: Option<Batch>) {
@@ -495,6 +500,9 @@ impl Replica {
         let at = self.log.last();
         if keep < self.applied {
             self.halt(Halt::Diverged { peer: self.config.primary, at });
+        } else if self.truncating {
+            // One cut at a time: what this one would cut may be gone when the other is done.
+            self.cut_again = true;
         } else if keep < at.lsn {
             self.truncating = true;
             self.effects.push(Effect::Truncate(keep));
