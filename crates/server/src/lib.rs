@@ -1,3 +1,36 @@
 //! RESP and HTTP in front of an Antiphon node: the only crate that knows RESP, HTTP and JSON.
+//!
+//! [`resp`] is the codec; a [`Server`] stands before one [`shard::Shard`], on its owner thread,
+//! and a [`Listener`] gives each client a session.
 
+mod auth;
+mod blocked;
+mod client;
+mod commands;
+mod config;
+mod core;
+mod forward;
+mod keys;
+mod level;
+mod listener;
+mod replies;
 pub mod resp;
+mod server;
+mod session;
+pub mod shard;
+mod slowlog;
+mod stats;
+pub mod status;
+mod table;
+mod timer;
+mod tls;
+mod transaction;
+
+pub use auth::Password;
+pub use config::{ClientLimits, Config, ConfigError, TlsFiles};
+pub use forward::GuestError;
+pub use level::Level;
+pub use listener::{ListenError, Listener};
+pub use server::Server;
+pub use stats::{CommandStats, Count, Refusal, Stats, Times};
+pub use tls::{Tls, TlsError};

@@ -112,16 +112,16 @@ impl<'a> Writer<'a> {
     }
 
     /// A text with its format, three letters: `txt` or `mkd`.
-    pub fn verbatim(&mut self, format: &str, text: &str) {
+    pub fn verbatim(&mut self, format: &str, text: &[u8]) {
         debug_assert_eq!(format.len(), 3, "a verbatim string's format has three letters");
         match self.proto {
-            Proto::Two => self.bulk(text.as_bytes()),
+            Proto::Two => self.bulk(text),
             Proto::Three => {
                 self.head(b'=', text.len() + format.len() + 1);
                 self.out.reserve(text.len() + 6);
                 self.out.put_slice(format.as_bytes());
                 self.out.put_u8(b':');
-                self.out.put_slice(text.as_bytes());
+                self.out.put_slice(text);
                 self.out.put_slice(b"\r\n");
             }
         }
@@ -184,6 +184,56 @@ impl<'a> Writer<'a> {
         self.out.put_u8(kind);
         self.out.put_slice(text);
         self.out.put_slice(b"\r\n");
+    }
+}
+
+impl antiphon_kv::ReplySink for Writer<'_> {
+    fn simple(&mut self, text: &str) {
+        Writer::simple(self, text);
+    }
+
+    fn error(&mut self, text: &str) {
+        Writer::error(self, text);
+    }
+
+    fn bulk(&mut self, bytes: &[u8]) {
+        Writer::bulk(self, bytes);
+    }
+
+    fn null(&mut self) {
+        Writer::null(self);
+    }
+
+    fn null_array(&mut self) {
+        Writer::null_array(self);
+    }
+
+    fn int(&mut self, number: i64) {
+        Writer::int(self, number);
+    }
+
+    fn double(&mut self, number: f64) {
+        Writer::double(self, number);
+    }
+
+    fn boolean(&mut self, yes: bool) {
+        Writer::boolean(self, yes);
+    }
+
+    fn verbatim(&mut self, format: &str, text: &[u8]) {
+        Writer::verbatim(self, format, text);
+    }
+
+    fn array(&mut self, len: usize) {
+        Writer::array(self, len);
+    }
+
+    fn map(&mut self, len: usize) {
+        Writer::map(self, len);
+    }
+
+    fn set(&mut self, len: usize) {
+        Writer::set(self, len);
     }
 }
 

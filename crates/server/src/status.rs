@@ -1,0 +1,126 @@
+//! What `INFO`, `ROLE` and the pages know of the node beyond this crate's own counters.
+
+use antiphon_proto::{Epoch, Lsn, NodeId};
+
+use crate::level::Level;
+
+/// A node and its shard at one moment, as its operators see it.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Status {
+    /// The cluster's name.
+    pub cluster: String,
+    /// This node.
+    pub node: NodeId,
+    /// Its name.
+    pub name: String,
+    /// Whether it is the primary.
+    pub primary: bool,
+    /// Whether it takes its role's traffic.
+    pub serving: bool,
+    /// The configuration obeyed.
+    pub epoch: Epoch,
+    /// The shard's floor.
+    pub floor: Level,
+    /// How the tree is drawn: `star` or `chain`.
+    pub shape: String,
+    /// End of the log here.
+    pub last: Lsn,
+    /// End of what is synced here.
+    pub durable: Lsn,
+    /// End of what can never be lost.
+    pub stable: Lsn,
+    /// End of what readers here see.
+    pub applied: Lsn,
+    /// Digest of the stable state, as 32 hexadecimal digits.
+    pub digest: String,
+    /// At a replica: where it follows.
+    pub upstream: Option<Upstream>,
+    /// At the primary: who follows.
+    pub replicas: Vec<Replica>,
+    /// The log's files.
+    pub log: LogFiles,
+    /// Synchronisation of the log's file.
+    pub fsync: Distribution,
+    /// Seconds until the certificate for links ends; nothing without one.
+    pub peer_certificate_seconds: Option<i64>,
+    /// Links to other nodes made anew since the start.
+    pub reconnects: u64,
+    /// When the last snapshot was finished. Unit: seconds since 1970; 0 for never.
+    pub snapshot_at_s: u64,
+    /// The position of the last snapshot.
+    pub snapshot_lsn: Lsn,
+    /// Whether a snapshot is being written.
+    pub snapshotting: bool,
+}
+
+/// The node that a replica follows.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Upstream {
+    /// The node.
+    pub node: NodeId,
+    /// Where its clients connect, as far as it is known.
+    pub host: String,
+    /// The port of that place.
+    pub port: u16,
+    /// Whether the link is up.
+    pub connected: bool,
+    /// Since something came from it. Unit: seconds.
+    pub silent_s: u64,
+    /// Whether a snapshot is being loaded from it.
+    pub loading: bool,
+    /// Entries known to be in its log and not applied here.
+    pub lag_entries: u64,
+    /// Age of the last applied entry while some are not applied. Unit: seconds.
+    pub lag_s: f64,
+}
+
+/// A replica as the primary sees it.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Replica {
+    /// The node.
+    pub node: NodeId,
+    /// Where its clients connect, as far as it is known.
+    pub host: String,
+    /// The port of that place.
+    pub port: u16,
+    /// Whether the link is up.
+    pub connected: bool,
+    /// Its state in a word: `in sync`, `catching up`, `away`.
+    pub state: String,
+    /// End of its log in memory, as it said last.
+    pub received: Lsn,
+    /// End of its log on disk, as it said last.
+    pub durable: Lsn,
+    /// Entries it does not have on disk.
+    pub lag_entries: u64,
+    /// Bytes it does not have on disk.
+    pub lag_bytes: u64,
+    /// Time since it was level. Unit: seconds.
+    pub lag_s: f64,
+}
+
+/// The log's files here.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct LogFiles {
+    /// The first entry that is kept.
+    pub first: Lsn,
+    /// Bytes of all segments.
+    pub bytes: u64,
+    /// Entries appended since the start.
+    pub appended_entries: u64,
+    /// Bytes appended since the start.
+    pub appended_bytes: u64,
+    /// Entries applied since the start.
+    pub applied_entries: u64,
+}
+
+/// A distribution of times in cumulative buckets.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Distribution {
+    /// Upper bound in seconds, and observations up to it; ascending.
+    pub buckets: Vec<(f64, u64)>,
+    /// Observations.
+    pub count: u64,
+    /// Their sum. Unit: seconds.
+    pub sum_s: f64,
+}

@@ -1,0 +1,11 @@
+//! Sessions over real sockets: against a shard in this process, and side by side with Redis.
+
+mod client;
+mod fake;
+mod forwarding;
+mod limits;
+mod node;
+mod policies;
+mod redis;
+mod refusals;
+mod secured;
