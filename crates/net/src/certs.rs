@@ -123,3 +123,6 @@ pub enum CertError {
 pub fn show(path: &Path) -> Result<Vec<CertInfo>, CertError> {
     info::read_all(&files::read(path)?, &path.display().to_string())
 }
+
+#[cfg(test)]
+mod tests;

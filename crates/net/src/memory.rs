@@ -306,3 +306,6 @@ impl Link for MemoryLink {
         self.end.close(reason);
     }
 }
+
+#[cfg(test)]
+mod tests;

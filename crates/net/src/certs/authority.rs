@@ -76,7 +76,11 @@ impl Authority {
         check_cluster(cluster)?;
         let key = KeyPair::generate().map_err(library)?;
         let mut params = CertificateParams::default();
-        params.distinguished_name = name(&format!("{cluster} authority"));
+        // During an exchange two authorities of a cluster stand side by side; a name of its own
+        // for each lets every implementation find the right one.
+        let mark = info::fingerprint(key.public_key_raw());
+        let mark = mark.get(..8).unwrap_or(&mark);
+        params.distinguished_name = name(&format!("{cluster} authority {mark}"));
         params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
         params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
         params.subject_alt_names = vec![uri(&format!("{}{cluster}", identity::SPIFFE))?];

@@ -96,7 +96,7 @@ fn parse(der: Vec<u8>) -> Result<Block, String> {
         not_before: system_time(certificate.validity().not_before),
         not_after: system_time(certificate.validity().not_after),
         serial: certificate.raw_serial_as_string(),
-        fingerprint: hex(digest::digest(&digest::SHA256, &der).as_ref()),
+        fingerprint: fingerprint(&der),
     };
     let public_key = certificate.public_key().subject_public_key.data.to_vec();
     Ok(Block { der, info, public_key })
@@ -134,6 +134,11 @@ fn spell(time: SystemTime) -> String {
     let since = time.duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_secs());
     let parsed = i64::try_from(since).ok().and_then(|at| ASN1Time::from_timestamp(at).ok());
     parsed.map_or_else(|| format!("second {since} since 1970"), |time| time.to_string())
+}
+
+/// SHA-256, hexadecimal.
+pub(super) fn fingerprint(bytes: &[u8]) -> String {
+    hex(digest::digest(&digest::SHA256, bytes).as_ref())
 }
 
 fn hex(bytes: &[u8]) -> String {

@@ -3,6 +3,7 @@
 use antiphon_proto::NodeId;
 use s2n_quic::application;
 use s2n_quic::connection::Error as ConnectionError;
+use s2n_quic::provider::event::Location;
 use s2n_quic::stream::Error as StreamError;
 
 use crate::error::{CloseReason, Closed, ConnectError, Refusal};
@@ -71,6 +72,11 @@ pub(super) fn of_connection(error: ConnectionError) -> Closed {
     {
         return Closed::There(reason);
     }
+    if let ConnectionError::Transport { initiator: Location::Remote, .. } = error
+        && let Some(alert) = alert(error)
+    {
+        return Closed::There(CloseReason::Refused(alert_name(alert)));
+    }
     if let ConnectionError::Closed { .. } = error {
         return Closed::There(CloseReason::Dropped);
     }
@@ -80,15 +86,10 @@ pub(super) fn of_connection(error: ConnectionError) -> Closed {
     Closed::Broken(error.to_string())
 }
 
-/// Why a connection could not be made, as far as the connection knows it.
+/// Why a connection to this node could not be made, as far as the connection knows it.
 pub(super) fn of_attempt(peer: NodeId, error: ConnectionError) -> ConnectError {
     if let ConnectionError::MaxHandshakeDurationExceeded { .. } = error {
         return ConnectError::Timeout(peer);
-    }
-    if let ConnectionError::Transport { code, .. } = error
-        && let Some(alert) = code.as_u64().checked_sub(TLS_ALERTS).filter(|it| *it < TLS_ALERTS)
-    {
-        return Refusal::ByPeer(alert_name(alert)).into();
     }
     of_closed(of_connection(error))
 }
@@ -101,17 +102,27 @@ pub(super) fn of_closed(closed: Closed) -> ConnectError {
     closed.into()
 }
 
-/// The alerts that concern certificates (RFC 8446, 6); the rest keep their number.
-fn alert_name(alert: u64) -> String {
+/// The alert by which TLS ended a connection, if it was TLS that ended it.
+pub(super) fn alert(error: ConnectionError) -> Option<u64> {
+    let ConnectionError::Transport { code, .. } = error else { return None };
+    code.as_u64().checked_sub(TLS_ALERTS).filter(|alert| *alert < TLS_ALERTS)
+}
+
+/// The alert of a side that knows none of the protocols offered (RFC 8446, 6).
+pub(super) const NO_APPLICATION_PROTOCOL: u64 = 120;
+
+/// The other alerts that concern who we are; the library says little more than the first.
+const fn alert_name(alert: u64) -> &'static str {
     match alert {
-        42 => "bad certificate".to_owned(),
-        43 => "unsupported certificate".to_owned(),
-        44 => "certificate revoked".to_owned(),
-        45 => "certificate expired".to_owned(),
-        46 => "certificate not trusted".to_owned(),
-        48 => "unknown authority".to_owned(),
-        116 => "certificate required".to_owned(),
-        120 => "other protocol".to_owned(),
-        alert => format!("TLS alert {alert}"),
+        40 => "handshake refused",
+        42 => "bad certificate",
+        43 => "unsupported certificate",
+        44 => "certificate revoked",
+        45 => "certificate expired",
+        46 => "certificate not trusted",
+        48 => "unknown authority",
+        116 => "certificate required",
+        NO_APPLICATION_PROTOCOL => "other protocol",
+        _ => "TLS alert",
     }
 }

@@ -157,3 +157,6 @@ impl QuicConfig {
             .build()
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -4,11 +4,13 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use s2n_quic::provider::event::events::{
-    ConnectionStarted, EndpointType, SocketAddress, TlsExporterReady, TlsHandshakeFailed,
+    ConnectionClosed, ConnectionStarted, EndpointType, SocketAddress, TlsExporterReady,
+    TlsHandshakeFailed,
 };
 use s2n_quic::provider::event::{ConnectionInfo, ConnectionMeta, Subscriber};
 use s2n_quic::provider::tls::s2n_tls::error::Error as TlsError;
 
+use super::close;
 use crate::error::Refusal;
 use crate::refusals::Refusals;
 
@@ -86,6 +88,19 @@ impl Subscriber for Watcher {
             None => {}
         }
     }
+
+    fn on_connection_closed(
+        &mut self,
+        seen: &mut Seen,
+        meta: &ConnectionMeta,
+        event: &ConnectionClosed,
+    ) {
+        // That no protocol fits is found beside TLS, not by it.
+        let foreign = close::alert(event.error) == Some(close::NO_APPLICATION_PROTOCOL);
+        if foreign && matches!(meta.endpoint_type, EndpointType::Server { .. }) {
+            self.refusals.note(&Refusal::Foreign, seen.remote);
+        }
+    }
 }
 
 fn address(address: &SocketAddress<'_>) -> Option<SocketAddr> {
@@ -105,7 +120,6 @@ fn refusal_of(error: &TlsError) -> Refusal {
         "S2N_ERR_CERT_EXPIRED" => Refusal::Expired,
         "S2N_ERR_CERT_NOT_YET_VALID" => Refusal::NotYetValid,
         "S2N_ERR_CERT_UNTRUSTED" => Refusal::UnknownAuthority,
-        "S2N_ERR_NO_APPLICATION_PROTOCOL" => Refusal::Foreign,
         name => Refusal::Invalid(format!("{} ({name})", error.message())),
     }
 }

@@ -3,7 +3,11 @@
 #[cfg(test)]
 mod contract;
 #[cfg(test)]
+mod identity;
+#[cfg(test)]
 mod peers;
+#[cfg(test)]
+mod raw;
 #[cfg(test)]
 mod world;
 
