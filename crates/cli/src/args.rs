@@ -44,9 +44,21 @@ pub(crate) struct Global {
 pub(crate) enum Command {
     /// Measure throughput and latency of a Redis-protocol server
     Bench(Box<commands::bench::BenchArgs>),
+    /// Show the cluster on one screen
+    Status(commands::status::StatusArgs),
     /// Write, check and show the configuration of a node
     #[command(subcommand)]
     Config(commands::config::ConfigCommand),
+    /// Make and read the certificates of a cluster
+    #[command(subcommand)]
+    Cert(commands::cert::CertCommand),
+    /// Look into a data directory, while its node runs or not
+    #[command(subcommand)]
+    Log(commands::log::LogCommand),
+    /// Write shell completions to stdout
+    Completions(commands::completions::CompletionsArgs),
+    /// Write the manual pages into a directory
+    Man(commands::completions::ManArgs),
     /// Print the version
     Version,
 }

@@ -1,7 +1,11 @@
 //! One file for each command; this one only chooses.
 
 pub(crate) mod bench;
+pub(crate) mod cert;
+pub(crate) mod completions;
 pub(crate) mod config;
+pub(crate) mod log;
+pub(crate) mod status;
 
 use crate::args::Command;
 use crate::exit::Exit;
@@ -14,6 +18,11 @@ use crate::output::Screen;
 pub(crate) fn run(command: Command, screen: &mut Screen) -> anyhow::Result<Exit> {
     match command {
         Command::Bench(args) => bench::run(&args, screen),
+        Command::Cert(command) => cert::run(&command, screen),
+        Command::Completions(args) => completions::completions(&args, screen),
+        Command::Log(command) => log::run(&command, screen),
+        Command::Status(args) => status::run(&args, screen),
+        Command::Man(args) => completions::man(&args),
         Command::Config(command) => config::run(&command, screen),
         Command::Version => {
             screen.answer(&format!("antiphon {}\n", env!("CARGO_PKG_VERSION")))?;

@@ -21,7 +21,8 @@ const RATE_KEPT: f64 = 0.99;
 /// # Errors
 /// When a server cannot be reached or refuses, or the system gives no threads or polls.
 pub(crate) fn execute(plan: &Plan, pids: &[u32]) -> anyhow::Result<Report> {
-    let wait_ms = u64::try_from(plan.patience.as_millis()).unwrap_or(u64::MAX);
+    // The server must give up on a WAIT before we give up on the server.
+    let wait_ms = u64::try_from(plan.patience.as_millis() / 2).unwrap_or(u64::MAX).max(1);
     let requests = Requests::new(&plan.load, plan.seed, wait_ms);
     let started_at = humantime::format_rfc3339_seconds(SystemTime::now()).to_string();
     let ready = dial_all(plan, &requests)?;
@@ -32,6 +33,8 @@ pub(crate) fn execute(plan: &Plan, pids: &[u32]) -> anyhow::Result<Report> {
     let mut report = blank(plan, started_at, used);
     report.seconds = match plan.length {
         Length::Time { counted, .. } => counted.as_secs_f64(),
+        // A run without an answer lasted until it was given up.
+        Length::Requests(_) if tally.done == 0 => Duration::from(clock.now()).as_secs_f64(),
         Length::Requests(_) => Duration::from(tally.last).as_secs_f64(),
     };
     report.count(&tally);

@@ -79,7 +79,7 @@ pub(crate) struct BenchArgs {
     /// File with the password of the default user [default: none]
     #[arg(long, value_name = "FILE")]
     password_file: Option<PathBuf>,
-    /// Longest wait for a connection or an answer
+    /// Longest wait for a connection or an answer; a WAIT gives up after half of it
     #[arg(long, default_value = "30s", value_parser = humantime::parse_duration)]
     timeout: Duration,
     /// Start of all random choices [default: from the clock]

@@ -7,6 +7,7 @@ use std::net::{SocketAddr, TcpListener, ToSocketAddrs, UdpSocket};
 use std::path::Path;
 use std::time::Duration;
 
+use antiphon_net::certs::{CredentialFiles, Credentials};
 use antiphon_proto::{PAYLOAD_BYTES_MAX, Policy, VOTERS_MAX};
 use rustix::fs::{Access, access};
 
@@ -169,6 +170,25 @@ fn files(config: &NodeConfig, complaints: &mut Vec<Complaint>) {
         }
     }
     directory(&config.node.data_dir, complaints);
+    if complaints.is_empty() {
+        credentials(config, complaints);
+    }
+}
+
+/// The certificate must be valid now, this node's, and signed by an authority that is believed.
+fn credentials(config: &NodeConfig, complaints: &mut Vec<Complaint>) {
+    let peer = &config.peer;
+    let (Some(ca), Some(cert), Some(key)) = (&peer.ca, &peer.cert, &peer.key) else { return };
+    let files =
+        CredentialFiles { certificate: cert.clone(), key: key.clone(), authorities: ca.clone() };
+    match Credentials::load(&files, &config.cluster.name) {
+        Ok(found) if found.node() == config.node.id => {}
+        Ok(found) => {
+            let (found, id) = (found.node(), config.node.id);
+            complain(complaints, format!("`peer.cert` is of node {found}, `node.id` is {id}"));
+        }
+        Err(error) => complain(complaints, format!("`peer.cert`: {error}")),
+    }
 }
 
 /// The directory, or the nearest one above it that exists, must let us write.

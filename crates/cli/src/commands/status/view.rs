@@ -1,0 +1,266 @@
+//! All answers together: a row for each node, what is wrong, and how much more may fail.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+
+use antiphon_proto::Policy;
+use comfy_table::{CellAlignment, Table, presets};
+use serde::Serialize;
+
+use crate::bench::report::grouped;
+use crate::commands::status::page::{Page, Replica};
+
+/// Name and version of the document.
+const SCHEMA: &str = "antiphon.status/1";
+/// A certificate that ends sooner is mentioned: a week, as the alert.
+const CERTIFICATE_SECONDS_MIN: i64 = 7 * 86_400;
+const SECONDS_A_DAY: i64 = 86_400;
+
+/// The cluster as its nodes describe it.
+#[derive(Debug, Serialize)]
+pub(crate) struct View {
+    schema: &'static str,
+    healthy: bool,
+    cluster: String,
+    epoch: u64,
+    /// The node that says it is the primary of the newest epoch.
+    primary: Option<u64>,
+    floor: String,
+    /// How many more nodes may fail without a loss or a stop; absent without a primary.
+    can_lose: Option<usize>,
+    rows: Vec<Row>,
+    /// What is wrong, and what is worth knowing.
+    problems: Vec<String>,
+}
+
+/// One node.
+#[derive(Debug, Clone, Serialize)]
+struct Row {
+    node: u64,
+    role: &'static str,
+    state: String,
+    address: String,
+    lsn: u64,
+    durable: u64,
+    /// Only the node itself knows.
+    applied: Option<u64>,
+    lag_entries: Option<u64>,
+    lag_seconds: Option<f64>,
+}
+
+impl View {
+    /// Joins the `answers` of nodes, by address.
+    pub(crate) fn of(answers: Vec<(String, anyhow::Result<Page>)>) -> Self {
+        let mut problems = Vec::new();
+        let mut pages = Vec::new();
+        for (address, answer) in answers {
+            match answer {
+                Ok(page) => pages.push((address, page)),
+                Err(error) => problems.push(format!("{address} does not answer: {error:#}")),
+            }
+        }
+        let newest = pages.iter().map(|(_, page)| page.epoch).max().unwrap_or_default();
+        let chief = |page: &&Page| page.primary && page.epoch == newest;
+        let primary = pages.iter().map(|(_, page)| page).find(chief).cloned();
+        let any = pages.first().map(|(_, page)| page);
+        let of = primary.as_ref().or(any);
+        complain(&pages, primary.as_ref(), &mut problems);
+        let mut view = Self {
+            schema: SCHEMA,
+            healthy: false,
+            cluster: of.map(|page| page.cluster.clone()).unwrap_or_default(),
+            epoch: newest,
+            primary: primary.as_ref().map(|page| page.node),
+            floor: of.map(|page| page.floor.clone()).unwrap_or_default(),
+            can_lose: primary.as_ref().and_then(can_lose),
+            rows: rows(&pages, primary.as_ref()),
+            problems,
+        };
+        view.healthy = view.is_serving() && view.problems.is_empty();
+        view
+    }
+
+    /// Whether a primary serves.
+    pub(crate) fn is_serving(&self) -> bool {
+        self.rows.iter().any(|row| row.role == "primary" && row.state == "serving")
+    }
+
+    /// Whether a primary serves and nothing is wrong.
+    pub(crate) const fn is_healthy(&self) -> bool {
+        self.healthy
+    }
+
+    /// For people.
+    pub(crate) fn text(&self) -> String {
+        let mut out = String::new();
+        self.write_text(&mut out).expect("a string takes all that is written to it");
+        out
+    }
+
+    fn write_text(&self, out: &mut String) -> std::fmt::Result {
+        if !self.rows.is_empty() {
+            let primary = self.primary.map_or_else(|| "none".to_owned(), |node| node.to_string());
+            let (cluster, epoch, floor) = (&self.cluster, self.epoch, &self.floor);
+            writeln!(out, "cluster {cluster}   epoch {epoch}   primary {primary}   floor {floor}")?;
+            for line in table(&self.rows).lines() {
+                writeln!(out, "{}", line.trim_end())?;
+            }
+        }
+        for problem in &self.problems {
+            writeln!(out, "! {problem}")?;
+        }
+        match self.can_lose {
+            Some(1) => writeln!(out, "Can lose 1 node without losing writes or service."),
+            Some(count) => {
+                writeln!(out, "Can lose {count} nodes without losing writes or service.")
+            }
+            None => writeln!(out, "How much more may fail is unknown: no primary was asked."),
+        }
+    }
+}
+
+fn table(rows: &[Row]) -> String {
+    let mut table = Table::new();
+    table.load_style(presets::NOTHING);
+    table.set_header(["NODE", "ROLE", "STATE", "ADDRESS", "LSN", "DURABLE", "APPLIED", "LAG"]);
+    for row in rows {
+        let number = |count: u64| grouped_count(count);
+        let lag = match (row.lag_entries, row.lag_seconds) {
+            (Some(entries), Some(seconds)) if entries > 0 => {
+                format!("{} / {seconds:.1} s", number(entries))
+            }
+            (Some(entries), _) => number(entries),
+            (None, _) => "-".to_owned(),
+        };
+        table.add_row([
+            row.node.to_string(),
+            row.role.to_owned(),
+            row.state.clone(),
+            row.address.clone(),
+            number(row.lsn),
+            number(row.durable),
+            row.applied.map_or_else(|| "-".to_owned(), number),
+            lag,
+        ]);
+    }
+    for column in table.column_iter_mut().skip(4) {
+        column.set_cell_alignment(CellAlignment::Right);
+    }
+    for column in table.column_iter_mut() {
+        column.set_padding((0, 2));
+    }
+    table.to_string()
+}
+
+fn grouped_count(count: u64) -> String {
+    // Exact up to 2^53, far beyond any log.
+    grouped(count as f64)
+}
+
+fn complain(pages: &[(String, Page)], primary: Option<&Page>, problems: &mut Vec<String>) {
+    let Some(primary) = primary else {
+        if !pages.is_empty() {
+            problems.push("no node that answers is the primary".to_owned());
+        }
+        return;
+    };
+    for (_, page) in pages {
+        let node = page.node;
+        if page.primary && page.epoch < primary.epoch {
+            let (old, new) = (page.epoch, primary.epoch);
+            problems.push(format!(
+                "node {node} still thinks it is the primary, of epoch {old} before {new}"
+            ));
+        } else if page.primary && page.node != primary.node {
+            let other = primary.node;
+            problems.push(format!("nodes {other} and {node} both say they are the primary"));
+        } else if !page.serving {
+            problems.push(format!("node {node} does not take its role's traffic"));
+        }
+        let level = page.applied == primary.applied && page.epoch == primary.epoch;
+        if level && !page.digest.is_empty() && page.digest != primary.digest {
+            problems
+                .push(format!("node {node} differs from the primary at entry {}", page.applied));
+        }
+        if let Some(left) =
+            page.peer_certificate_seconds.filter(|&left| left < CERTIFICATE_SECONDS_MIN)
+        {
+            problems.push(match left {
+                ..=0 => format!("the certificate of node {node} has expired"),
+                _ => {
+                    format!("the certificate of node {node} ends in {} days", left / SECONDS_A_DAY)
+                }
+            });
+        }
+    }
+    for replica in primary.replicas.iter().filter(|replica| !replica.is_in_sync()) {
+        let (node, state, lag) = (replica.node, &replica.state, grouped_count(replica.lag_entries));
+        problems.push(format!("node {node} is {state}: {lag} entries behind"));
+    }
+}
+
+/// A row for each node that the primary knows or that answered, by number.
+fn rows(pages: &[(String, Page)], primary: Option<&Page>) -> Vec<Row> {
+    let mut rows: BTreeMap<u64, Row> = BTreeMap::new();
+    for replica in primary.map(|page| page.replicas.as_slice()).unwrap_or_default() {
+        rows.insert(replica.node, seen(replica));
+    }
+    for (address, page) in pages {
+        let own = own_row(address, page, primary.is_some_and(|primary| primary.node == page.node));
+        let row = rows.entry(page.node).or_insert_with(|| own.clone());
+        // How far it is behind, the primary knows better; what it holds, the node itself.
+        row.lsn = own.lsn;
+        row.durable = own.durable;
+        row.applied = own.applied;
+    }
+    rows.into_values().collect()
+}
+
+fn seen(replica: &Replica) -> Row {
+    Row {
+        node: replica.node,
+        role: "replica",
+        state: replica.state.clone(),
+        address: format!("{}:{}", replica.host, replica.port),
+        lsn: replica.received,
+        durable: replica.durable,
+        applied: None,
+        lag_entries: Some(replica.lag_entries),
+        lag_seconds: Some(replica.lag_s),
+    }
+}
+
+fn own_row(address: &str, page: &Page, is_primary: bool) -> Row {
+    let state = if page.serving { "serving" } else { "not serving" };
+    let upstream = page.upstream.as_ref().filter(|_| !is_primary);
+    Row {
+        node: page.node,
+        role: if is_primary { "primary" } else { "replica" },
+        state: state.to_owned(),
+        address: address.to_owned(),
+        lsn: page.last,
+        durable: page.durable,
+        applied: Some(page.applied),
+        lag_entries: upstream.map(|upstream| upstream.lag_entries),
+        lag_seconds: upstream.map(|upstream| upstream.lag_s),
+    }
+}
+
+/// Nodes in sync beyond those that the floor needs.
+fn can_lose(primary: &Page) -> Option<usize> {
+    let members = primary.replicas.len() + 1;
+    let level = primary.replicas.iter().filter(|replica| replica.is_in_sync()).count() + 1;
+    let needed = match primary.floor.parse().ok()? {
+        Policy::Local => 1,
+        Policy::Received(count) | Policy::Ack(count) | Policy::Prefix(count) => usize::from(count),
+        Policy::Quorum => members / 2 + 1,
+        Policy::All => members,
+        // Depends on where the nodes stand, which the page does not say.
+        Policy::Region(_) => return None,
+    };
+    // What was acknowledged on `needed` nodes survives the loss of one fewer.
+    Some(level.saturating_sub(needed).min(needed - 1))
+}
+
+#[cfg(test)]
+mod tests;
