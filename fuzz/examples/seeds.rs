@@ -7,9 +7,9 @@ use std::path::Path;
 
 use antiphon_kv::{Db, Effect, PAYLOAD_VERSION};
 use antiphon_proto::{
-    Ack, Append, BatchBuilder, Chain, Closed, Config, Cut, EntryId, Envelope, Epoch, Header, Hlc,
-    Incarnation, Kind, Lsn, Member, Message, NodeId, Open, Policy, Positions, Sealed, Shape,
-    ShardId, StoreUuid, encode,
+    Ack, Append, BatchBuilder, Chain, Closed, Config, Cut, EntryId, Envelope, Epoch, HardState,
+    Header, Hlc, Incarnation, Kind, Lsn, Member, Message, NodeId, Open, Policy, Positions, Sealed,
+    Shape, ShardId, StoreUuid, encode,
 };
 use bytes::{BufMut, Bytes, BytesMut};
 
@@ -68,7 +68,10 @@ fn config(shape: Shape) -> Config {
 
 fn configurations() -> io::Result<()> {
     write("config", "star", &config(Shape::Star).encode())?;
-    write("config", "chain", &config(Shape::Chain).encode())
+    let config = config(Shape::Chain);
+    write("config", "chain", &config.encode())?;
+    write("config", "hard", &HardState { promised: Epoch::new(11), config }.encode())?;
+    write("node_config", "annotated", antiphon_cli::config::annotated().as_bytes())
 }
 
 fn messages() -> io::Result<()> {
@@ -140,7 +143,12 @@ fn effects() -> io::Result<()> {
     let mut out = BytesMut::new();
     out.put_u8(PAYLOAD_VERSION);
     effects.iter().for_each(|effect| effect.encode(&mut out));
-    write("kv_effects", "each", &out)
+    write("kv_effects", "each", &out)?;
+    write("kv_snapshot", "effects", &out)?;
+    // The chunk size, then position, time, one item, the end, the count.
+    let item = [1, 0, 3, b'k', b'e', b'y', 1, b'v', 0, 1, 0, 0, 0, 0, 0, 0, 0];
+    write("kv_snapshot", "content", &[[9].as_slice(), &[1; 16], &item, &[0; 16]].concat())?;
+    write("glob", "class", b"\x90h[a-e^]l*\\?[^x]hello??")
 }
 
 fn requests() -> io::Result<()> {

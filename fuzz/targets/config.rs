@@ -1,14 +1,19 @@
-//! Configurations: decoded or refused, and one that is decoded keeps what its users rely on.
+//! Configurations and hard states: decoded or refused, and one that is decoded keeps what its
+//! users rely on.
 #![no_main]
 
 use antiphon_fuzz::within;
-use antiphon_proto::{Config, EntryId, Policy};
+use antiphon_proto::{Config, EntryId, HardState, Policy};
 
 libfuzzer_sys::fuzz_target!(|input: &[u8]| {
     within(input, 64, 16 << 10, || check(input));
 });
 
 fn check(input: &[u8]) {
+    if let Ok(hard) = HardState::decode(input) {
+        assert!(hard.config.epoch <= hard.promised);
+        assert_eq!(HardState::decode(&hard.encode()), Ok(hard));
+    }
     let Ok(config) = Config::decode(input) else { return };
     assert_eq!(config.check(), Ok(()));
     assert_eq!(Config::decode(&config.encode()).as_ref(), Ok(&config));
