@@ -2,8 +2,10 @@
 
 mod bench;
 mod cert;
+mod log;
 mod pages;
 mod server;
+mod status;
 
 use std::process::{Command, Output};
 
