@@ -1,1 +1,45 @@
-//! Begun; see the crate's manifest for its purpose.
+//! Antiphon, embedded: replicate your own state machine with a durable log.
+//!
+//! Bring a [`StateMachine`], choose members, transport and floor with a [`Builder`], and use the
+//! [`Node`]: `propose` writes, `read` asks, `changes` follows. A write that was acknowledged at
+//! the floor is never lost.
+//!
+//! Underneath, [`launch`] runs any [`Machine`] on a thread of its own, where a server can work
+//! on the shard directly through [`Local`].
+
+mod calls;
+mod changes;
+mod clock;
+mod config;
+mod disk;
+mod error;
+mod launch;
+mod local;
+mod machine;
+mod owner;
+mod run;
+mod status;
+mod typed;
+mod waiters;
+
+pub use antiphon_net::{MemoryNetwork, QuicConfig, TransportConfig, certs};
+pub use antiphon_proto::{
+    EntryId, Epoch, Fate, Frame, Hlc, Limits, Lsn, NodeId, Policy, ProposeError, RoleStatus, Shape,
+    ShardId, Token,
+};
+
+pub use calls::CallError;
+pub use changes::{Change, ChangesError, From, LogSource, Subscription};
+pub use config::{MemberConfig, NodeConfig};
+pub use disk::DiskStats;
+pub use error::{Fatal, StartError};
+pub use launch::{Running, launch};
+pub use local::{Local, Lost, View};
+pub use machine::{ApplyError, Cut, Machine};
+pub use owner::LocalAnswer;
+pub use status::{NodeStatus, Progress, SnapshotStatus};
+pub use typed::{
+    Builder, Codec, CodecError, Commit, Consistency, Node, Observed, Propose, ProposeFailure,
+    ReadError, Reason, Receipt, Stamp, StateMachine, TypedChange, TypedChanges,
+};
+pub use waiters::Level;

@@ -2,8 +2,8 @@
 
 use crate::replica::{Halt, Replica, Role};
 use crate::{
-    Ack, Append, Batch, Closed, Config, EntryId, Epoch, Lsn, Message, NodeId, Open, Positions,
-    Sealed, Time,
+    Ack, Append, Batch, Closed, Config, EntryId, Epoch, HISTORY_ROWS_MAX, Lsn, Message, NodeId,
+    Open, Positions, Sealed, Time,
 };
 
 use super::{Effect, LoadFor};
@@ -56,6 +56,10 @@ impl Follower {
 
     pub(super) fn is_synced(&self) -> bool {
         self.stream.as_ref().is_some_and(|stream| stream.synced)
+    }
+
+    pub(super) fn heard(&self) -> Option<Time> {
+        self.stream.as_ref().map(|stream| stream.heard_at)
     }
 
     pub(super) const fn head(&self) -> Lsn {
@@ -136,6 +140,7 @@ impl Replica {
         let follower = self.become_follower();
         follower.close();
         follower.promise = None;
+        follower.head = Lsn::ZERO;
         follower.needs_snapshot = None;
         self.children.clear();
         self.truncate(keep);
@@ -172,6 +177,12 @@ impl Replica {
         }
         stream.heard_at = now;
         stream.synced = true;
+        // What the primary sends alone tells the hash of its whole log, which ends at `head`.
+        let whole = append.frames.is_empty() && from == self.config.primary;
+        if whole && append.head == last.lsn && append.before != chain {
+            self.halt(Halt::Diverged { peer: from, at: last });
+            return;
+        }
         follower.ack_received = append.ack_received;
         follower.head = follower.head.max(append.head);
         let news = append.stable > self.stable;
@@ -180,14 +191,19 @@ impl Replica {
             follower.asked |= !news;
             return;
         }
-        let follows = append.before == chain;
-        let batch = Batch::decode(shard, chain, append.frames.clone()).ok().filter(|batch| {
-            follows && batch.first().lsn == last.lsn.next() && batch.last().epoch <= epoch
+        let batch = Batch::decode(shard, append.before, append.frames.clone()).ok();
+        let next = batch.filter(|batch| {
+            let epochs = last.epoch..=epoch;
+            batch.first().lsn == last.lsn.next()
+                && epochs.contains(&batch.first().epoch)
+                && epochs.contains(&batch.last().epoch)
         });
-        match batch {
-            Some(batch) if batch.first().epoch >= last.epoch => self.append(batch),
+        match next {
+            Some(batch) if batch.before() == chain => self.append(batch),
+            // Both logs end at the same entry and are not the same: asking again won't help.
+            Some(_) => self.halt(Halt::Diverged { peer: from, at: last }),
             // Entries are missing in between, or were damaged on the way: ask from our own end.
-            Some(_) | None => follower.close(),
+            None => follower.close(),
         }
     }
 
@@ -203,10 +219,12 @@ impl Replica {
         let Role::Follower(follower) = &mut self.role else { return };
         let ready = |promise: &mut Promise| promise.ticket <= self.persisted && flushed;
         let Some(promise) = follower.promise.take_if(ready) else { return };
+        // Those before are in the configuration's cut table, as far back as anybody remembers.
+        let older = self.log.runs().len().saturating_sub(HISTORY_ROWS_MAX);
         let sealed = Sealed {
             last: self.log.last(),
             base: self.log.base(),
-            runs: self.log.runs().to_vec(),
+            runs: self.log.runs().iter().skip(older).copied().collect(),
             incarnation: self.me.incarnation,
             store: self.me.store,
             amnesiac: self.is_amnesiac(),

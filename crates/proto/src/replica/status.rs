@@ -28,6 +28,8 @@ pub struct Status {
     pub applied: Lsn,
     /// The end of the primary's log, as far as this node knows.
     pub head: Lsn,
+    /// When a follower last heard from its parent on the stream that is open, or opened it.
+    pub heard: Option<Time>,
     /// The log lacks what this node acknowledged once; it does not count in a recovery.
     pub amnesiac: bool,
     /// Bytes of entries that wait for the floor.
@@ -168,6 +170,10 @@ impl Replica {
             stable: self.stable,
             applied: self.applied,
             head: head.max(self.log.last().lsn),
+            heard: match &self.role {
+                Role::Follower(follower) => follower.heard(),
+                Role::Recovering(_) | Role::Primary(_) | Role::Halted => None,
+            },
             amnesiac: self.is_amnesiac(),
             unstable_bytes,
             children: self.children_status(),
@@ -194,6 +200,8 @@ impl Replica {
     pub fn deadline(&self) -> Option<Time> {
         let role = match &self.role {
             Role::Follower(follower) => follower.deadline(self.limits.retry_ms),
+            // Until its promise is on disk and its log is cut, it asks nobody.
+            Role::Recovering(_) if !self.may_ask() => None,
             Role::Recovering(recovery) => recovery.deadline(self.limits.retry_ms),
             Role::Primary(_) => self.stable_deadline(),
             Role::Halted => return None,

@@ -1,0 +1,92 @@
+//! How a node is set up.
+
+use std::path::PathBuf;
+
+use antiphon_net::TransportConfig;
+use antiphon_proto::{Config, Limits, Member, NodeId, Policy, Shape, ShardId};
+
+use crate::error::StartError;
+
+/// A member of the cluster, as the operator writes it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MemberConfig {
+    /// Who. The first member of the list is the primary.
+    pub node: NodeId,
+    /// Where its links end, `host:port`; names are resolved at each attempt.
+    pub peer: String,
+    /// Where it stands, for `region` policies.
+    pub region: String,
+}
+
+/// Everything that a node needs to start.
+#[derive(Debug, Clone)]
+pub struct NodeConfig {
+    /// This node.
+    pub node: NodeId,
+    /// The cluster's name: nodes, certificates and directories of another are refused.
+    pub cluster: String,
+    /// Where its files are. Made if it is not there.
+    pub data_dir: PathBuf,
+    /// All members, this node among them.
+    pub members: Vec<MemberConfig>,
+    /// How the replication tree is drawn. Default star.
+    pub shape: Shape,
+    /// The policy whose acknowledgements are never lost. Default quorum.
+    pub floor: Policy,
+    /// How nodes talk.
+    pub transport: TransportConfig,
+    /// Bounds on memory and on what is sent ahead.
+    pub limits: Limits,
+    /// Bytes of one file of the log. Default 64 MiB: rolled every few seconds at full speed, and
+    /// prepared ahead.
+    pub segment_bytes: u64,
+    /// A snapshot is begun when the log grew by this many bytes since the last one. Default
+    /// 256 MiB: a restart replays at most some seconds of full speed.
+    pub snapshot_bytes: u64,
+    /// The same by entries. Default 4 million: replayed in seconds.
+    pub snapshot_entries: u64,
+    /// Bytes of the log that are kept behind the last snapshot for replicas that are away.
+    /// Default 1 GiB.
+    pub retain_bytes: u64,
+}
+
+impl NodeConfig {
+    /// The defaults for a node of `cluster` with its files in `data_dir`.
+    #[must_use]
+    pub fn new(
+        cluster: &str,
+        node: NodeId,
+        data_dir: impl Into<PathBuf>,
+        transport: TransportConfig,
+    ) -> Self {
+        Self {
+            node,
+            cluster: cluster.to_owned(),
+            data_dir: data_dir.into(),
+            members: Vec::new(),
+            shape: Shape::Star,
+            floor: Policy::Quorum,
+            transport,
+            limits: Limits::default(),
+            segment_bytes: 64 << 20,
+            snapshot_bytes: 256 << 20,
+            snapshot_entries: 4_000_000,
+            retain_bytes: 1 << 30,
+        }
+    }
+
+    /// The configuration of epoch 0.
+    pub(crate) fn initial(&self) -> Result<Config, StartError> {
+        let wrong = |why: String| StartError::Config(why);
+        if !self.members.iter().any(|member| member.node == self.node) {
+            return Err(wrong(format!("node {} is not among the members", self.node)));
+        }
+        let voters = self
+            .members
+            .iter()
+            .map(|member| Member { node: member.node, region: member.region.clone() });
+        let shard = ShardId::default();
+        Config::initial(shard, voters.collect(), self.shape, self.floor)
+            .map_err(|error| wrong(error.to_string()))
+    }
+}

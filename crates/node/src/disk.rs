@@ -1,0 +1,159 @@
+//! The node's disk: operations go to the log writer's thread in order, completions come back as
+//! events. Reads go to other threads, so that a replica that is far behind delays nobody.
+
+mod open;
+mod snapshots;
+
+use antiphon_proto::{Batch, EntryId, Load, LogEnd, Lsn, ShardId};
+use antiphon_store::{Completion, LogReader, LogStats, Op, Position, StoreError, Writer};
+use bytes::Bytes;
+use tokio::sync::mpsc;
+
+pub(crate) use open::Opened;
+pub(crate) use snapshots::{SnapshotDone, Stored};
+
+/// Something that the disk has done.
+#[derive(Debug)]
+pub(crate) enum Done {
+    /// All entries up to this one are on disk.
+    Durable(EntryId),
+    /// A hard state is on disk.
+    Persisted(u64),
+    /// The log was cut and ends here.
+    Truncated(LogEnd),
+    /// The log's first entries were removed; this is the last of those.
+    Trimmed(EntryId),
+    /// Entries were read.
+    Loaded {
+        /// As asked.
+        load: Load,
+        /// What was read.
+        batch: Option<Batch>,
+    },
+    /// A snapshot was written, or not.
+    Snapshot(SnapshotDone),
+    /// The disk failed, for good.
+    Failed(String),
+}
+
+/// Figures of the log's files.
+#[derive(Debug, Clone, Default)]
+pub struct DiskStats {
+    /// The entry before the log's first.
+    pub base: Lsn,
+    /// What the log writer did.
+    pub log: LogStats,
+    /// Bytes that wait for the log writer.
+    pub queued_bytes: usize,
+    /// Bytes of entries that were appended in this run.
+    pub appended_bytes: u64,
+    /// Entries that were appended in this run.
+    pub appended_entries: u64,
+}
+
+/// The disk of one shard.
+#[derive(Debug)]
+pub(crate) struct Disk {
+    writer: Option<Writer>, // none once it was closed
+    reader: LogReader,
+    shelf: snapshots::Shelf,
+    done: mpsc::UnboundedSender<Done>,
+    shard: ShardId,
+    appended_bytes: u64,
+    appended_entries: u64,
+    snapshot_at_bytes: u64, // `appended_bytes` when the last snapshot was begun
+    failed: bool,
+}
+
+impl Disk {
+    pub(crate) fn append(&mut self, batch: Batch) {
+        self.appended_bytes += u64::try_from(batch.bytes().len()).unwrap_or(u64::MAX);
+        self.appended_entries += batch.last().lsn.since(batch.first().lsn) + 1;
+        let ticket = 0;
+        self.submit(Op::Append { shard: self.shard, batch, ticket });
+    }
+
+    pub(crate) fn persist(&mut self, ticket: u64, hard: Bytes) {
+        self.submit(Op::Hard { shard: self.shard, state: hard, ticket });
+    }
+
+    pub(crate) fn truncate(&mut self, after: Lsn) {
+        self.submit(Op::Truncate { shard: self.shard, lsn: after, ticket: 0 });
+    }
+
+    /// The machine bounds what is under way, so a full queue means that the writer is gone.
+    fn submit(&mut self, op: Op) {
+        let taken = self.writer.as_ref().is_some_and(|writer| writer.submit(op).is_ok());
+        if !taken && !self.failed {
+            self.failed = true;
+            self.tell(Done::Failed("the log writer takes nothing more".to_owned()));
+        }
+    }
+
+    /// Lets the log writer finish and closes the directory in order.
+    pub(crate) fn close(&mut self) -> Result<(), StoreError> {
+        self.writer.take().map_or(Ok(()), Writer::stop)
+    }
+
+    fn tell(&self, done: Done) {
+        // The shard's task is gone only when the node is.
+        drop(self.done.send(done));
+    }
+
+    /// Reads entries on another thread.
+    pub(crate) fn load(&self, load: Load) {
+        let (reader, done, shard) = (self.reader.clone(), self.done.clone(), self.shard);
+        tokio::task::spawn_blocking(move || {
+            let told = match reader.read(shard, load.after.next(), load.bytes_max) {
+                Ok(batch) => Done::Loaded { load, batch },
+                Err(StoreError::Trimmed { .. }) => Done::Loaded { load, batch: None },
+                Err(error) => Done::Failed(error.to_string()),
+            };
+            drop(done.send(told));
+        });
+    }
+
+    /// Removes whole segments behind `keep`, if more than `retain` bytes are there.
+    pub(crate) fn trim(&mut self, keep: Lsn, retain: u64) {
+        let ticket = 0;
+        if let Some(lsn) = self.trim_point(keep, retain) {
+            self.submit(Op::Trim { shard: self.shard, lsn, ticket });
+        }
+    }
+
+    pub(crate) fn reader(&self) -> LogReader {
+        self.reader.clone()
+    }
+
+    /// Bytes appended since the last snapshot was begun.
+    pub(crate) const fn bytes_since_snapshot(&self) -> u64 {
+        self.appended_bytes - self.snapshot_at_bytes
+    }
+
+    pub(crate) fn stats(&self) -> DiskStats {
+        DiskStats {
+            base: self.reader.bounds(self.shard).base.id.lsn,
+            log: self.writer.as_ref().map(Writer::stats).unwrap_or_default(),
+            queued_bytes: self.writer.as_ref().map_or(0, Writer::queued_bytes),
+            appended_bytes: self.appended_bytes,
+            appended_entries: self.appended_entries,
+        }
+    }
+}
+
+/// A completion of the log writer, as the shard hears it.
+fn completed(reader: &LogReader, completion: Completion) -> Option<Done> {
+    match completion {
+        Completion::Appended { durable, .. } => Some(Done::Durable(durable.id)),
+        Completion::HardSaved { ticket, .. } => Some(Done::Persisted(ticket)),
+        Completion::Truncated { end, .. } => Some(Done::Truncated(log_end(end))),
+        Completion::Restarted { .. } => None,
+        Completion::Trimmed { shard, .. } => Some(Done::Trimmed(reader.bounds(shard).base.id)),
+        Completion::Failed(error) => Some(Done::Failed(error.to_string())),
+    }
+}
+
+/// A position of the store, in the protocol's words.
+pub(crate) const fn log_end(position: Position) -> LogEnd {
+    LogEnd { last: position.id, chain: position.chain, hlc: position.hlc }
+}

@@ -1,0 +1,57 @@
+//! Performing effects: disk, links, state.
+
+use antiphon_net::Outgoing;
+use antiphon_proto::{Batch, Effect, Envelope, Kind, LogEnd, NodeId};
+use tracing::{info, warn};
+
+use crate::error::Fatal;
+use crate::machine::Machine;
+use crate::owner::Owner;
+use crate::status::lane;
+
+impl<M: Machine> Owner<M> {
+    pub(super) fn perform(&mut self, effect: Effect) {
+        match effect {
+            Effect::Persist { ticket, hard } => self.disk.persist(ticket, hard),
+            Effect::Append(batch) => self.disk.append(batch),
+            Effect::Truncate(after) => {
+                warn!(%after, "cutting entries that another epoch did not keep");
+                self.disk.truncate(after);
+            }
+            Effect::Send { to, envelope } => self.send(to, &envelope),
+            Effect::Load(load) => self.disk.load(load),
+            Effect::Apply(batch) => self.apply(&batch),
+            Effect::Serve => info!(epoch = %self.replica.config().epoch, "serving as primary"),
+            Effect::Resign => {
+                self.machine.forget_speculation();
+                self.waiters.wake_all();
+            }
+            Effect::Halt(why) => self.fail(Fatal::Halted(why)),
+        }
+    }
+
+    fn apply(&mut self, batch: &Batch) {
+        for frame in batch.frames() {
+            if frame.header.kind == Kind::Data
+                && let Err(error) = self.machine.apply(&frame)
+            {
+                self.fail(Fatal::Apply(frame.header.id, error));
+                return;
+            }
+            self.applied_entries += 1;
+        }
+        self.applied = LogEnd { last: batch.last(), chain: batch.chain(), hlc: batch.last_hlc() };
+    }
+
+    pub(super) fn peers_send(&mut self, to: NodeId, envelope: &Envelope) -> bool {
+        let lane = lane(envelope.message.lane());
+        let encoded = envelope.encode();
+        match self.peers.try_send(to, lane, Outgoing::new(encoded.head, encoded.body)) {
+            Ok(()) => true,
+            Err(error) => {
+                warn!(peer = %to, %lane, %error, "failed to send");
+                false
+            }
+        }
+    }
+}

@@ -1,0 +1,132 @@
+//! The shard's thread: one task that owns the shard and everything that reaches it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use antiphon_net::PeerEvents;
+use antiphon_proto::{Envelope, Event, Message};
+use bytes::Bytes;
+use tokio::sync::{Semaphore, mpsc, watch};
+use tokio::task::JoinHandle;
+use tracing::{debug, info};
+
+use crate::calls::SERVED_MAX;
+use crate::disk::Done;
+use crate::error::Fatal;
+use crate::local::{FRONT, Local, READ_INDEX};
+use crate::machine::Machine;
+use crate::waiters::Level;
+
+/// Without anything to do, the shard looks around this often.
+const IDLE: Duration = Duration::from_millis(100);
+/// How often the acknowledged end is noted in the superblock's hint, and snapshots considered.
+const UPKEEP: Duration = Duration::from_secs(1);
+/// A stopping node waits this long for its replicas to have what it appended.
+const DRAIN: Duration = Duration::from_secs(5);
+
+/// Runs the shard until it is told to stop or must. Returns why it had to.
+pub(crate) async fn run<M: Machine>(
+    local: Local<M>,
+    mut events: PeerEvents,
+    mut done: mpsc::UnboundedReceiver<Done>,
+    (mut stop, mut front): (watch::Receiver<bool>, JoinHandle<()>),
+) -> Option<Fatal> {
+    let served = Arc::new(Semaphore::new(SERVED_MAX));
+    let mut front_is_done = false;
+    with_owner(&local, |owner| owner.step(Event::Start));
+    let mut upkeep = tokio::time::interval(UPKEEP);
+    let mut drain_until: Option<tokio::time::Instant> = None;
+    loop {
+        let deadline = with_owner(&local, |owner| owner.next_look(IDLE));
+        let turn = &local.inner().turn;
+        tokio::select! {
+            biased;
+            event = events.next() => match event {
+                Some(event) => with_owner(&local, |owner| owner.on_peer(event)),
+                None => return Some(Fatal::Links),
+            },
+            Some(completion) = done.recv() => {
+                with_owner(&local, |owner| owner.on_done(completion));
+            }
+            () = turn.notified() => {
+                with_owner(&local, |owner| owner.step(Event::Tick));
+                serve_calls(&local, &served);
+            }
+            () = tokio::time::sleep_until(deadline) => {
+                with_owner(&local, |owner| owner.step(Event::Tick));
+            }
+            _ = upkeep.tick() => with_owner(&local, crate::owner::Owner::upkeep),
+            ended = &mut front, if !front_is_done => {
+                front_is_done = true;
+                if let Err(error) = ended {
+                    tracing::error!(%error, "the front of the shard failed");
+                    return Some(Fatal::Front);
+                }
+            }
+            _ = stop.wait_for(|stop| *stop), if drain_until.is_none() => {
+                info!("stopping");
+                drain_until = Some(tokio::time::Instant::now() + DRAIN);
+            }
+        }
+        if let Some(fatal) = with_owner(&local, |owner| owner.fatal.clone()) {
+            return Some(fatal);
+        }
+        if let Some(until) = drain_until {
+            let drained = front_is_done && with_owner(&local, |owner| owner.is_drained());
+            if drained || tokio::time::Instant::now() >= until {
+                debug!(drained, "stopped");
+                return None;
+            }
+        }
+    }
+}
+
+fn with_owner<M: Machine, R>(
+    local: &Local<M>,
+    f: impl FnOnce(&mut crate::owner::Owner<M>) -> R,
+) -> R {
+    f(&mut local.inner().owner.borrow_mut())
+}
+
+/// Begins the calls of other nodes that came since the last turn.
+fn serve_calls<M: Machine>(local: &Local<M>, served: &Arc<Semaphore>) {
+    let requests = with_owner(local, |owner| std::mem::take(&mut owner.requests));
+    for (from, id, request) in requests {
+        let place = Arc::clone(served).try_acquire_owned();
+        let local = local.clone();
+        tokio::task::spawn_local(async move {
+            let answer = match place {
+                Ok(_held_until_answered) => answer(&local, from, request).await,
+                Err(_too_many) => None,
+            };
+            with_owner(&local, |owner| {
+                let (shard, epoch) = (owner.shard(), owner.replica.config().epoch);
+                let message = Message::Answer { id, answer };
+                owner.send(from, &Envelope { shard, epoch, message });
+            });
+        });
+    }
+}
+
+async fn answer<M: Machine>(
+    local: &Local<M>,
+    from: antiphon_proto::NodeId,
+    request: Bytes,
+) -> Option<Bytes> {
+    match request.first() {
+        Some(&FRONT) => {
+            let handler = with_owner(local, |owner| owner.handler.clone())?;
+            handler(from, request.slice(1..)).await
+        }
+        Some(&READ_INDEX) => {
+            let view = local.view();
+            if !view.serving {
+                return None;
+            }
+            let entry = antiphon_proto::EntryId::new(view.epoch, view.last);
+            local.reached(entry, Level::Floor).await.ok()?;
+            Some(Bytes::copy_from_slice(&view.last.get().to_le_bytes()))
+        }
+        Some(_) | None => None,
+    }
+}

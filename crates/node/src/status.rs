@@ -1,0 +1,101 @@
+//! What a node tells of itself.
+
+use std::collections::BTreeMap;
+
+use antiphon_net::{Lane, PeerStats};
+use antiphon_proto::{Epoch, Incarnation, Lsn, MessageLane, NodeId, Status, StoreUuid};
+
+use crate::disk::DiskStats;
+use crate::machine::Machine;
+use crate::owner::Owner;
+
+/// A node and its shard at one moment.
+#[derive(Debug, Clone)]
+pub struct NodeStatus {
+    /// This node.
+    pub node: NodeId,
+    /// Its run.
+    pub incarnation: Incarnation,
+    /// Its data directory.
+    pub store: StoreUuid,
+    /// The replica machine.
+    pub replica: Status,
+    /// Members that a link leads to now.
+    pub linked: Vec<NodeId>,
+    /// Figures of each link.
+    pub peers: Vec<PeerStats>,
+    /// Figures of the log's files.
+    pub disk: DiskStats,
+    /// Entries that were applied in this run.
+    pub applied_entries: u64,
+    /// Time of the newest applied entry. Unit: milliseconds since 1970.
+    pub applied_ms: u64,
+    /// Since this node heard from its parent. Unit: milliseconds; 0 at the primary.
+    pub heard_ms: u64,
+    /// Since each child was level with this node's log. Unit: milliseconds.
+    pub behind_ms: BTreeMap<NodeId, u64>,
+    /// The last snapshot.
+    pub snapshot: SnapshotStatus,
+    /// Digest of the stable state.
+    pub digest: [u8; 16],
+}
+
+/// Snapshots of this run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct SnapshotStatus {
+    /// Whether one is being written.
+    pub running: bool,
+    /// The position of the newest one.
+    pub lsn: Lsn,
+    /// When it was finished. Unit: milliseconds since 1970; 0 for before this run.
+    pub at_ms: u64,
+    /// How many failed in this run.
+    pub failed: u64,
+}
+
+/// Positions that others wait for, published at each change.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Progress {
+    /// What can never be lost.
+    pub stable: Lsn,
+    /// What readers here see.
+    pub applied: Lsn,
+    /// Whether writes are accepted here.
+    pub serving: bool,
+    /// The configuration obeyed.
+    pub epoch: Epoch,
+}
+
+/// The transport's lane of a message.
+pub(crate) const fn lane(lane: MessageLane) -> Lane {
+    match lane {
+        MessageLane::Control => Lane::Control,
+        MessageLane::Log => Lane::Log,
+        MessageLane::Bulk => Lane::Bulk,
+    }
+}
+
+impl<M: Machine> Owner<M> {
+    pub(crate) fn status(&self) -> NodeStatus {
+        let identity = self.replica.identity();
+        let replica = self.replica.status();
+        let now = self.clock.now();
+        let behind = self.level_at.iter().map(|(node, at)| (*node, now.ms_since(*at)));
+        let linked = self.links.iter().filter(|(_, up)| **up).map(|(node, _)| *node);
+        NodeStatus {
+            node: identity.node,
+            incarnation: identity.incarnation,
+            store: identity.store,
+            heard_ms: replica.heard.map_or(0, |at| now.ms_since(at)),
+            behind_ms: behind.collect(),
+            replica,
+            linked: linked.collect(),
+            peers: self.peers.stats(),
+            disk: self.disk.stats(),
+            applied_entries: self.applied_entries,
+            applied_ms: self.applied.hlc.ms(),
+            snapshot: self.snapshot,
+            digest: self.machine.digest(),
+        }
+    }
+}
