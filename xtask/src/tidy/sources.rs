@@ -48,5 +48,7 @@ fn sleeping(line: &str) -> Option<String> {
     let code = line.split("//").next().unwrap_or(line);
     let mut calls = code.match_indices(concat!("sle", "ep(")).map(|(at, call)| at + call.len());
     let sleeps = calls.any(|end| !code.get(end..).unwrap_or("").starts_with("POLL)"));
-    sleeps.then(|| "sleeps in a test; wait for the condition instead".to_owned())
+    sleeps.then(|| {
+        "sleeps in a test; wait for a condition, with sleep(POLL) between two looks".to_owned()
+    })
 }

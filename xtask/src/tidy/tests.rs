@@ -96,6 +96,11 @@ fn a_machines_folders_are_found() {
 }
 
 #[test]
+fn inputs_of_fuzz_targets_are_not_read_as_text() {
+    passes(&[("fuzz/corpus/names/found", concat!("TO", "DO /ho", "me/"))]);
+}
+
+#[test]
 fn lints_are_inherited() {
     finds("crates/a/Cargo.toml", "[package]\nname = \"a\"\n", "lints");
     finds("xtask/Cargo.toml", "[lints]\nworkspace = false\n", "lints");
