@@ -187,6 +187,7 @@ impl Engine {
                 }
             }
         }
+        pending.release_memory();
     }
 
     /// Brings the effects of a stable entry into the base, and lets its speculation go.

@@ -9,6 +9,9 @@ use hashbrown::HashTable;
 use crate::base::{DATABASES, Db, Place, Places};
 use crate::item::Item;
 
+/// Room for keys that an empty overlay keeps for the next ones.
+const KEPT_CAPACITY_MAX: usize = 1 << 16;
+
 /// A key's newest unstable state.
 #[derive(Debug, Clone)]
 pub(crate) struct Unstable {
@@ -179,6 +182,9 @@ impl Overlay {
 
     /// Nothing is unstable any more: all became stable, or this node is no longer primary.
     pub(crate) fn forget(&mut self) {
+        if self.keys.capacity() > KEPT_CAPACITY_MAX {
+            self.keys = HashTable::new();
+        }
         self.keys.clear();
         self.wide = [Wide::default(); DATABASES];
         self.places = None;

@@ -13,6 +13,8 @@ use crate::payload::{Effect, PAYLOAD_VERSION};
 
 /// From this many effects on, keys are found through an index.
 const INDEX_FROM: usize = 16;
+/// Room for effects that is kept for the next command.
+const KEPT_CAPACITY_MAX: usize = 256;
 
 /// A key with all that finding it takes.
 #[derive(Debug, Clone, Copy)]
@@ -93,9 +95,18 @@ impl Pending {
         }
     }
 
-    /// Drops all effects; keeps the memory for the next command.
+    /// Drops all effects; keeps a little memory for the next command.
     pub fn clear(&mut self) {
         self.truncate(0);
+        self.release_memory();
+    }
+
+    /// Gives back what only a large transaction needed.
+    pub(crate) fn release_memory(&mut self) {
+        if self.changes.is_empty() && self.changes.capacity() > KEPT_CAPACITY_MAX {
+            self.changes = Vec::new();
+            self.index = HashTable::new();
+        }
     }
 
     pub(crate) fn len(&self) -> usize {

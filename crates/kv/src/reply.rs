@@ -39,6 +39,9 @@ impl Fault {
     pub const SYNTAX: Self = Self::fixed("ERR syntax error");
     /// A word is no whole number of 64 bits.
     pub const NOT_INTEGER: Self = Self::fixed("ERR value is not an integer or out of range");
+    /// A word is no whole number of 32 bits.
+    pub const NOT_INT32: Self =
+        Self::fixed("ERR value is out of range, value must between -2147483648 and 2147483647");
     /// A word or value is no number.
     pub const NOT_FLOAT: Self = Self::fixed("ERR value is not a valid float");
     /// The key holds a value of another type.

@@ -110,9 +110,9 @@ impl Keyspace {
         let bit = 1_u64 << (63 - segment.depth);
         segment.depth += 1;
         let depth = segment.depth;
-        let half = items.len() / 2;
-        let mut right = Segment { depth, items: HashTable::with_capacity(half) };
-        segment.items = HashTable::with_capacity(half);
+        // Room for all that will come until the next split: growing would hash them again.
+        let mut right = Segment { depth, items: HashTable::with_capacity(SEGMENT_ITEMS_MAX) };
+        segment.items = HashTable::with_capacity(SEGMENT_ITEMS_MAX);
         let rehash = |item: &Item| inner(hasher.of(item.key()));
         for item in items {
             let hash = hasher.of(item.key());

@@ -91,8 +91,7 @@ pub(super) fn copy<S: ReplySink>(run: &mut Run<'_, '_, S>) -> Result<(), Fault> 
         if word.eq_ignore_ascii_case(b"REPLACE") {
             existing = Existing::Replace;
         } else if word.eq_ignore_ascii_case(b"DB") {
-            let number = number::word(words.next().ok_or(Fault::SYNTAX)?)?;
-            db = database(number).ok_or(Fault::DB_INDEX)?;
+            db = database_word(words.next().ok_or(Fault::SYNTAX)?)?;
         } else {
             return Err(Fault::SYNTAX);
         }
@@ -109,8 +108,7 @@ pub(super) fn copy<S: ReplySink>(run: &mut Run<'_, '_, S>) -> Result<(), Fault> 
 
 /// `MOVE key database`.
 pub(super) fn move_key<S: ReplySink>(run: &mut Run<'_, '_, S>) -> Result<(), Fault> {
-    let number = number::word(run.arg(2))?;
-    let db = database(number).ok_or(Fault::DB_INDEX)?;
+    let db = database_word(run.arg(2))?;
     let from = run.key(run.arg(1));
     let to = run.engine.key(run.context.pending, db, run.arg(1));
     if from.place == to.place {
@@ -138,13 +136,22 @@ fn transfer<S: ReplySink>(
     Ok(Some(()))
 }
 
-fn database(number: i64) -> Option<Db> {
+/// Reads a database's number, which is first one of 32 bits.
+fn database_word(word: &[u8]) -> Result<Db, Fault> {
+    let number = i32::try_from(number::word(word)?).map_err(|_too_great| Fault::NOT_INT32)?;
+    database(number).ok_or(Fault::DB_INDEX)
+}
+
+fn database(number: i32) -> Option<Db> {
     u64::try_from(number).ok().and_then(Db::new)
 }
 
 /// `SWAPDB one other`.
 pub(super) fn swapdb<S: ReplySink>(run: &mut Run<'_, '_, S>) -> Result<(), Fault> {
-    let number = |at, text| number::int(run.arg(at)).ok_or(Fault::fixed(text));
+    let number = |at, text| {
+        let number = number::int(run.arg(at)).and_then(|number| i32::try_from(number).ok());
+        number.ok_or(Fault::fixed(text))
+    };
     let one = number(1, "ERR invalid first DB index")?;
     let other = number(2, "ERR invalid second DB index")?;
     let one = database(one).ok_or(Fault::DB_INDEX)?;
@@ -251,17 +258,16 @@ pub(super) fn memory<S: ReplySink>(run: &mut Run<'_, '_, S>) -> Result<(), Fault
     if !word.eq_ignore_ascii_case(b"USAGE") {
         return Err(unknown_subcommand(word, "MEMORY"));
     }
-    let key = match run.rest(2) {
-        [key] => key,
-        [key, samples, count] if samples.eq_ignore_ascii_case(b"SAMPLES") => {
-            if number::word(count)? < 0 {
-                return Err(Fault::SYNTAX);
-            }
-            key
-        }
-        [] => return Err(Fault::arity("memory|usage")),
-        _ => return Err(Fault::SYNTAX),
+    let Some((key, mut options)) = run.rest(2).split_first() else {
+        return Err(Fault::arity("memory|usage"));
     };
+    while let [word, behind @ ..] = options {
+        let [count, behind @ ..] = behind else { return Err(Fault::SYNTAX) };
+        if !word.eq_ignore_ascii_case(b"SAMPLES") || number::word(count)? < 0 {
+            return Err(Fault::SYNTAX);
+        }
+        options = behind;
+    }
     let key = run.key(key);
     match run.find(&key).map(Item::heap_bytes) {
         Some(bytes) => run.count(bytes + TABLE_BYTES),

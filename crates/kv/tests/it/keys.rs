@@ -62,6 +62,8 @@ fn copies() {
          EXISTS b => 0
          MOVE none 3 => 0
          MOVE a 0 => ERR source and destination objects are the same
+         MOVE a 4294967296 => \
+         ERR value is out of range, value must between -2147483648 and 2147483647
          MOVE a 99 => ERR DB index is out of range",
     );
 }
