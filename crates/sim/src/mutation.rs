@@ -1,0 +1,95 @@
+//! Bugs that can be planted, by name: those of the core and those of the log.
+
+use crate::plan::Plan;
+#[cfg(feature = "mutations")]
+use crate::plan::PlanError;
+
+#[cfg(feature = "mutations")]
+mod names {
+    use antiphon_proto::Mutation as Core;
+    use antiphon_store::Mutation as Storage;
+
+    pub(super) fn core(name: &str) -> Option<Core> {
+        Core::ALL.into_iter().find(|bug| named(&format!("core-{bug:?}")) == name)
+    }
+
+    /// Those of the store that a running node can meet.
+    pub(super) const STORAGE: [Storage; 6] = [
+        Storage::AckBeforeSync,
+        Storage::IgnoreFailedSync,
+        Storage::SkipDirSync,
+        Storage::HardStateNotSynced,
+        Storage::CutOnDamage,
+        Storage::ShareSectors,
+    ];
+
+    pub(super) fn storage(name: &str) -> Option<Storage> {
+        STORAGE.into_iter().find(|bug| named(&format!("log-{bug:?}")) == name)
+    }
+
+    /// `AckBeforeSync` as `ack-before-sync`.
+    pub(super) fn named(camel: &str) -> String {
+        let mut out = String::new();
+        for letter in camel.chars() {
+            if letter.is_ascii_uppercase() && !out.is_empty() && !out.ends_with('-') {
+                out.push('-');
+            }
+            out.push(letter.to_ascii_lowercase());
+        }
+        out
+    }
+
+    pub(super) fn all() -> Vec<String> {
+        let core = Core::ALL.into_iter().map(|bug| named(&format!("core-{bug:?}")));
+        core.chain(STORAGE.into_iter().map(|bug| named(&format!("log-{bug:?}")))).collect()
+    }
+}
+
+/// Names of all bugs that can be planted; none in a build without the feature `mutations`.
+#[must_use]
+pub fn mutations() -> Vec<String> {
+    #[cfg(feature = "mutations")]
+    return names::all();
+    #[cfg(not(feature = "mutations"))]
+    Vec::new()
+}
+
+/// The store's part of a plan's bug.
+pub(crate) fn storage(plan: &Plan) -> antiphon_store::Planted {
+    #[cfg(feature = "mutations")]
+    if let Some(bug) = plan.mutation.as_deref().and_then(names::storage) {
+        return antiphon_store::Planted::bug(bug);
+    }
+    let _unplanted = &plan.mutation;
+    antiphon_store::Planted::default()
+}
+
+/// Plants the core's part of a plan's bug.
+#[cfg(feature = "mutations")]
+pub(crate) fn core(plan: &Plan, replica: &mut antiphon_proto::Replica) {
+    if let Some(bug) = plan.mutation.as_deref().and_then(names::core) {
+        replica.plant(bug);
+    }
+}
+
+impl Plan {
+    /// Plants a bug by name.
+    ///
+    /// # Errors
+    /// When this build has no such bug.
+    pub fn plant(&mut self, name: &str) -> Result<(), crate::plan::PlanError> {
+        if !mutations().iter().any(|known| known == name) {
+            return Err(crate::plan::PlanError::Mutation(name.to_owned()));
+        }
+        self.mutation = Some(name.to_owned());
+        Ok(())
+    }
+}
+
+/// Bugs of the server's part: whether replies leave before their policy is reached, and whether
+/// reads leave while what they rest on is not stable.
+#[cfg(feature = "mutations")]
+pub(crate) fn server(plan: &Plan) -> (bool, bool) {
+    let name = plan.mutation.as_deref();
+    (name == Some("server-reply-before-policy"), name == Some("server-read-unstable"))
+}

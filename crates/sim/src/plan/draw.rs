@@ -1,0 +1,217 @@
+//! Draws a plan from a seed.
+
+use antiphon_proto::Policy;
+
+use super::profile::Class;
+use super::{CrashPoint, DiskPlan, Fault, Knobs, Net, Plan, Profile, Timed, Work};
+use crate::rng::Rng;
+
+/// How often each profile is drawn, in 100.
+const SHARES: [(Profile, u64); 13] = [
+    (Profile::Swarm, 20),
+    (Profile::Elections, 16),
+    (Profile::Points, 14),
+    (Profile::Tiny, 8),
+    (Profile::Partitions, 10),
+    (Profile::Disks, 6),
+    (Profile::Snapshots, 7),
+    (Profile::Clocks, 5),
+    (Profile::Blackouts, 5),
+    (Profile::Weak, 4),
+    (Profile::Wipes, 2),
+    (Profile::Rot, 2),
+    (Profile::Calm, 1),
+];
+
+const POINTS: [CrashPoint; 10] = [
+    CrashPoint::Effect,
+    CrashPoint::Send,
+    CrashPoint::Persist,
+    CrashPoint::Append,
+    CrashPoint::Truncate,
+    CrashPoint::Apply,
+    CrashPoint::Serve,
+    CrashPoint::Reply,
+    CrashPoint::Write,
+    CrashPoint::Synced,
+];
+
+impl Plan {
+    /// The plan of a seed; of a chosen profile, or of one that the seed draws too.
+    #[must_use]
+    pub fn draw(seed: u64, profile: Option<Profile>) -> Self {
+        let mut rng = Rng::new(seed, 1);
+        let drawn = draw_profile(&mut rng);
+        let profile = profile.unwrap_or(drawn);
+        let nodes = *rng.pick(&[1, 2, 3, 3, 3, 3, 3, 3, 4, 5]);
+        let nodes = if needs_peers(profile) { nodes.max(3) } else { nodes };
+        let until_us = rng.range(800_000, 3_000_000);
+        let mut plan = Self {
+            seed,
+            profile,
+            nodes,
+            chain: rng.chance(400),
+            regions: rng.range(1, 3),
+            floor: String::new(),
+            knobs: knobs(&mut rng, profile),
+            net: Net {
+                delay_us: rng.log_range(30, 10_000),
+                redial_us: rng.log_range(200, 100_000),
+                queue_bytes: usize_of(rng.log_range(64 << 10, 4 << 20)),
+            },
+            disk: disk(&mut rng, profile),
+            work: work(&mut rng, profile, until_us),
+            faults: Vec::new(),
+            until_us,
+            mutation: None,
+        };
+        plan.floor = floor(&mut rng, &plan);
+        plan.faults = faults(&mut rng, &plan);
+        plan
+    }
+}
+
+fn needs_peers(profile: Profile) -> bool {
+    !matches!(profile, Profile::Swarm | Profile::Disks | Profile::Calm | Profile::Snapshots)
+}
+
+fn draw_profile(rng: &mut Rng) -> Profile {
+    let mut at = rng.below(SHARES.iter().map(|(_, share)| share).sum());
+    for (profile, share) in SHARES {
+        if at < share {
+            return profile;
+        }
+        at -= share;
+    }
+    Profile::Swarm
+}
+
+fn usize_of(number: u64) -> usize {
+    usize::try_from(number).expect("the simulator runs where sizes have 64 bits")
+}
+
+fn knobs(rng: &mut Rng, profile: Profile) -> Knobs {
+    let small = profile == Profile::Tiny || rng.chance(250);
+    let top = if small { 1 << 10 } else { 64 << 10 };
+    Knobs {
+        unstable_bytes: usize_of(rng.log_range(1 << 10, 16 * top)),
+        window_bytes: usize_of(rng.log_range(128, top)),
+        tail_bytes: if rng.chance(250) { 0 } else { usize_of(rng.log_range(128, top)) },
+        batch_bytes: usize_of(rng.log_range(128, top)),
+        heartbeat_ms: rng.range(10, 100),
+        retry_ms: rng.range(50, 500),
+        guard_bytes: usize_of(rng.log_range(256, 4 * top)),
+        guard_ms: rng.log_range(5, 4_000),
+        stable_ms: rng.range(0, 4),
+    }
+}
+
+fn disk(rng: &mut Rng, profile: Profile) -> DiskPlan {
+    let whole = matches!(profile, Profile::Wipes | Profile::Rot);
+    let snapshots = profile == Profile::Snapshots || (rng.chance(200) && !whole);
+    let slow_primary = profile == Profile::Elections || rng.chance(250);
+    DiskPlan {
+        sync_us: rng.log_range(20, 8_000),
+        primary_slower: if slow_primary { rng.range(2, 30) } else { 1 },
+        group_bytes: usize_of(rng.log_range(256, 64 << 10)),
+        snapshot_us: if snapshots { rng.range(50_000, 500_000) } else { 0 },
+        hint_us: rng.range(20_000, 400_000),
+        segment_bytes: rng.log_range(8 << 10, 64 << 10),
+    }
+}
+
+fn work(rng: &mut Rng, profile: Profile, until_us: u64) -> Work {
+    let clients = rng.range(2, 6);
+    let ops = rng.range(20, 60);
+    Work {
+        clients,
+        ops,
+        think_us: (until_us / ops).max(1_000),
+        keys: rng.range(1, 3),
+        value_bytes: rng.log_range(8, 400),
+        reads: if profile == Profile::Weak { 150 } else { rng.range(100, 500) },
+        patience_us: rng.log_range(20_000, 1_000_000),
+    }
+}
+
+fn floor(rng: &mut Rng, plan: &Plan) -> String {
+    let most = plan.nodes;
+    let majority = most / 2 + 1;
+    let wipes = matches!(plan.profile, Profile::Wipes | Profile::Rot);
+    // One disk may be gone for ever in these: the floor must survive that.
+    match if wipes { rng.below(6) } else { rng.below(14) } {
+        0..=3 => Policy::Quorum.to_string(),
+        4..=5 => format!("ack({majority})"),
+        6..=8 => format!("ack({})", rng.range(1, most)),
+        9 => Policy::All.to_string(),
+        10 => format!("prefix({})", rng.range(1, most)),
+        11 => format!("region({})", rng.range(1, plan.regions.min(most))),
+        12 => Policy::Local.to_string(),
+        _ => format!("ack({})", most.min(2)),
+    }
+}
+
+fn faults(rng: &mut Rng, plan: &Plan) -> Vec<Timed> {
+    let (classes, most) = plan.profile.classes();
+    let mut faults = Vec::new();
+    for class in classes {
+        if rng.chance(300) && plan.profile == Profile::Swarm {
+            continue;
+        }
+        let once = matches!(class, Class::Wipe | Class::Rot);
+        let count = if once { 1 } else { rng.log_range(1, most) };
+        for _ in 0..count {
+            let at_us = rng.range(plan.until_us / 20, plan.until_us - plan.until_us / 20);
+            faults.push(Timed { at_us, fault: fault(rng, plan, *class) });
+        }
+    }
+    faults.sort_by_key(|timed| timed.at_us);
+    faults
+}
+
+fn fault(rng: &mut Rng, plan: &Plan, class: Class) -> Fault {
+    let node = rng.range(1, plan.nodes);
+    let other = (node + rng.range(0, plan.nodes.saturating_sub(2))) % plan.nodes + 1;
+    let down_us = rng.log_range(50, 400_000);
+    let for_us = rng.log_range(1_000, 600_000);
+    match class {
+        Class::Kill => Fault::Crash { node, down_us, power: false },
+        Class::Power => Fault::Crash { node, down_us, power: true },
+        Class::PrimaryPower => Fault::Crash { node: 1, down_us, power: rng.chance(800) },
+        Class::Point => Fault::CrashAt {
+            node: if rng.chance(500) { 1 } else { node },
+            point: *rng.pick(&POINTS),
+            nth: rng.log_range(1, 40),
+            before: rng.chance(500),
+            down_us: rng.log_range(50, 100_000),
+            power: rng.chance(700),
+        },
+        Class::Blackout => Fault::Blackout { down_us },
+        Class::Cut => Fault::Cut { a: node, b: other, for_us },
+        Class::Isolate => Fault::Isolate { node, for_us },
+        Class::Stall => Fault::Stall { from: node, to: other, for_us },
+        Class::Slow => {
+            let extra_us = rng.log_range(500, 100_000);
+            Fault::Slow { from: node, to: other, extra_us, for_us }
+        }
+        Class::Flip => Fault::Flip { from: node, to: other, count: rng.range(1, 5) },
+        Class::DiskStall => Fault::DiskStall { node, for_us },
+        Class::DiskSlow => {
+            Fault::DiskSlow { node, times: rng.log_range(2, 200), for_us: for_us * 2 }
+        }
+        Class::DiskFails => match rng.below(3) {
+            0 => Fault::SyncFails { node },
+            1 => Fault::WriteFails { node },
+            _ => Fault::ReadFails { node },
+        },
+        Class::Full => Fault::Full { node, for_us },
+        Class::Pause => Fault::Pause { node, for_us },
+        Class::WallStep => {
+            Fault::WallStep { node, ms: rng.log_range(1, 86_400_000), back: rng.chance(500) }
+        }
+        Class::Snapshot => Fault::Snapshot { node },
+        Class::GiveUp => Fault::GiveUp,
+        Class::Wipe => Fault::Wipe { node: rng.range(2, plan.nodes), down_us },
+        Class::Rot => Fault::Rot { node: rng.range(2, plan.nodes), at: rng.next() },
+    }
+}
