@@ -8,6 +8,11 @@ use crate::{EntryId, Epoch, Lsn, NodeId, ShardId};
 /// Rows that the cut table keeps. Older epochs answer "unknown" when asked for a write's fate.
 pub const HISTORY_ROWS_MAX: usize = 1_024;
 
+/// The most nodes that a configuration names, readers and learners with the voters. One
+/// acknowledgement speaks for all nodes below its sender.
+pub const NODES_MAX: usize = 256;
+const _: () = assert!(NODES_MAX <= crate::BELOW_MAX, "an acknowledgement has room for all nodes");
+
 /// How the replication tree is drawn.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Shape {
@@ -60,6 +65,9 @@ pub enum ConfigError {
     /// No voter, or too many.
     #[error("a shard has from 1 to {VOTERS_MAX} voters, not {0}")]
     Voters(usize),
+    /// Too many nodes.
+    #[error("a shard has at most {NODES_MAX} nodes, not {0}")]
+    Nodes(usize),
     /// A node is listed twice, or is node 0.
     #[error("node {0} is listed twice or is 0")]
     Member(NodeId),
@@ -117,6 +125,9 @@ impl Config {
     pub fn check(&self) -> Result<(), ConfigError> {
         if self.voters.is_empty() || self.voters.len() > VOTERS_MAX {
             return Err(ConfigError::Voters(self.voters.len()));
+        }
+        if self.parents.len() >= NODES_MAX {
+            return Err(ConfigError::Nodes(self.parents.len() + 1));
         }
         let mut seen = BTreeSet::from([NodeId::default()]);
         for member in &self.voters {

@@ -8,6 +8,7 @@ use bytes::{BufMut, Bytes, BytesMut};
 use zerocopy::little_endian::{U16, U32, U64, U128};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
+use crate::ids::NUMBER_MAX;
 use crate::{EntryId, Epoch, Hlc, Lsn, ShardId};
 
 /// Bytes of a frame's header.
@@ -171,8 +172,12 @@ impl<'a> Frame<'a> {
             return Err(FrameError::Checksum);
         }
         let kind = Kind::from_byte(raw.kind).ok_or(FrameError::Kind(raw.kind))?;
-        if raw.attribute_bytes.get() != 0 || raw.reserved.get() != 0 {
+        let unused = raw.attribute_bytes.get() != 0 || raw.reserved.get() != 0;
+        if unused || raw.epoch.get() > NUMBER_MAX || raw.lsn.get() > NUMBER_MAX {
             return Err(FrameError::Reserved);
+        }
+        if raw.lsn.get() == 0 {
+            return Err(FrameError::Chain);
         }
         let header = Header {
             kind,

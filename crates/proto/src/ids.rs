@@ -3,6 +3,10 @@
 use std::fmt;
 use std::str::FromStr;
 
+/// The greatest epoch and position that is read from a peer or a disk. No run gets there by
+/// counting, and from there to the end of 64 bits is room for all that is added to them.
+pub(crate) const NUMBER_MAX: u64 = u64::MAX >> 8;
+
 macro_rules! number {
     ($(#[$doc:meta])* $name:ident) => {
         $(#[$doc])*

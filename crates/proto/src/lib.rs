@@ -11,7 +11,7 @@ mod policy;
 mod replica;
 mod watermark;
 
-pub use config::{Config, ConfigError, Cut, HISTORY_ROWS_MAX, Member, Shape};
+pub use config::{Config, ConfigError, Cut, HISTORY_ROWS_MAX, Member, NODES_MAX, Shape};
 pub use frame::{
     Batch, BatchBuilder, BatchError, Chain, FRAME_BYTES_MAX, FRAME_VERSION, Frame, FrameError,
     HEADER_BYTES, Header, Kind, PAYLOAD_BYTES_MAX, crc32c, encode, frame_bytes,

@@ -10,6 +10,7 @@ use bytes::{Bytes, BytesMut};
 use zerocopy::little_endian::{U16, U32, U64};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
+use crate::ids::NUMBER_MAX;
 use crate::{
     Chain, Config, Cut, EntryId, Epoch, Incarnation, Lsn, NodeId, ShardId, StoreUuid, crc32c,
 };
@@ -305,6 +306,9 @@ impl Envelope {
         let fields = bytes.get(size_of::<Head>()..length).ok_or(WireError::Short)?;
         if crc32c(covered) != raw.crc.get() {
             return Err(WireError::Checksum);
+        }
+        if raw.epoch.get() > NUMBER_MAX {
+            return Err(WireError::Malformed("epoch"));
         }
         let body = bytes.slice(length..);
         let message = match raw.kind {

@@ -4,9 +4,10 @@ use bytes::{Bytes, BytesMut};
 use prost::Message as _;
 
 use super::{Closed, Message, Open, Sealed, WireError};
+use crate::ids::NUMBER_MAX;
 use crate::{
-    Chain, Config, Cut, EntryId, Epoch, HISTORY_ROWS_MAX, Incarnation, Lsn, Member, NodeId,
-    ShardId, StoreUuid, VOTERS_MAX,
+    Chain, Config, Cut, EntryId, Epoch, HISTORY_ROWS_MAX, Incarnation, Lsn, Member, NODES_MAX,
+    NodeId, ShardId, StoreUuid, VOTERS_MAX,
 };
 
 const OPEN: u8 = 3;
@@ -20,8 +21,6 @@ const FETCHED: u8 = 10;
 const CALL: u8 = 11;
 const ANSWER: u8 = 12;
 
-/// A configuration names at most this many nodes, readers and learners with the voters.
-const NODES_MAX: usize = 4_096;
 /// The most bytes of a region's name.
 const REGION_BYTES_MAX: usize = 255;
 
@@ -141,9 +140,14 @@ impl From<EntryId> for WireId {
     }
 }
 
-impl From<&WireId> for EntryId {
-    fn from(id: &WireId) -> Self {
-        Self::new(Epoch::new(id.epoch), Lsn::new(id.lsn))
+impl TryFrom<&WireId> for EntryId {
+    type Error = WireError;
+
+    fn try_from(id: &WireId) -> Result<Self, WireError> {
+        if id.epoch > NUMBER_MAX || id.lsn > NUMBER_MAX {
+            return Err(WireError::Malformed("position"));
+        }
+        Ok(Self::new(Epoch::new(id.epoch), Lsn::new(id.lsn)))
     }
 }
 
@@ -184,6 +188,7 @@ impl TryFrom<&WireConfig> for Config {
 
     fn try_from(wire: &WireConfig) -> Result<Self, WireError> {
         let too_long = wire.parents.len() > NODES_MAX
+            || wire.epoch > NUMBER_MAX
             || wire.voters.len() > VOTERS_MAX
             || wire.history.len() > HISTORY_ROWS_MAX
             || wire.voters.iter().any(|member| member.region.len() > REGION_BYTES_MAX);
@@ -315,11 +320,11 @@ pub(super) fn get(kind: u8, fields: &[u8], body: Bytes) -> Result<Message, WireE
         SEAL_REFUSED if fields.is_empty() => Ok(Message::SealRefused),
         SEAL | SEAL_REFUSED => Err(WireError::Malformed("this kind has no fields")),
         CONFIG => Config::decode(fields).map(Message::Config),
-        FETCH => Ok(Message::Fetch { after: (&parse::<WireId>(fields)?).into() }),
+        FETCH => Ok(Message::Fetch { after: (&parse::<WireId>(fields)?).try_into()? }),
         FETCHED => {
             let wire: WireFetched = parse(fields)?;
             let before = Chain::new(wide(&wire.before)?);
-            Ok(Message::Fetched { after: (&wire.after).into(), before, frames: body })
+            Ok(Message::Fetched { after: (&wire.after).try_into()?, before, frames: body })
         }
         CALL => Ok(Message::Call { id: parse::<WireCall>(fields)?.id, request: body }),
         ANSWER => {
@@ -344,7 +349,7 @@ fn open_to_wire(open: &Open) -> WireOpen {
 fn open_from_wire(wire: &WireOpen) -> Result<Open, WireError> {
     let open = Open {
         stream: wire.stream,
-        last: (&wire.last).into(),
+        last: (&wire.last).try_into()?,
         durable: Lsn::new(wire.durable),
         applied: Lsn::new(wire.applied),
         incarnation: Incarnation::new(wire.incarnation),
@@ -384,8 +389,8 @@ fn sealed_from_wire(wire: &WireSealed) -> Result<Sealed, WireError> {
     }
     let runs: Vec<Cut> = wire.runs.iter().map(Cut::from).collect();
     let ordered = runs.iter().zip(runs.iter().skip(1));
-    let last: EntryId = (&wire.last).into();
-    let base: EntryId = (&wire.base).into();
+    let last: EntryId = (&wire.last).try_into()?;
+    let base: EntryId = (&wire.base).try_into()?;
     let ends = runs.last().map_or(base.lsn, |run| run.end);
     let rising = ordered.into_iter().all(|(a, b)| a.epoch < b.epoch && a.end < b.end);
     if !rising || ends != last.lsn || base > last {
