@@ -331,7 +331,7 @@ impl Replica {
             self.settle_children();
             self.settle_apply();
             self.settle_serve();
-            self.log.evict(self.limits.tail_bytes, self.applied);
+            self.log.evict(self.limits.tail_bytes);
         }
         if matches!(self.role, Role::Halted) {
             // Whatever was about to be said may rest on what is wrong.

@@ -7,6 +7,8 @@ mod checks;
 mod cluster;
 #[path = "stories/disk.rs"]
 mod disk;
+#[path = "stories/hostile.rs"]
+mod hostile;
 #[path = "stories/schedules.rs"]
 mod schedules;
 #[path = "stories/script.rs"]
@@ -51,7 +53,7 @@ fn every_story_goes_as_it_is_told() {
     let update = std::env::var_os("UPDATE_STORIES").is_some();
     let mut differences = Vec::new();
     let paths = stories();
-    assert!(paths.len() >= 1, "there are {} stories", paths.len());
+    assert!(paths.len() >= 15, "there are {} stories", paths.len());
     for path in paths {
         let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
         let written = std::fs::read_to_string(&path).expect("a readable story");

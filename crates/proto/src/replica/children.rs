@@ -125,6 +125,10 @@ impl Replica {
             self.send(from, Message::Config(self.config.clone()));
             return;
         }
+        if epoch > self.config.epoch && matches!(self.role, Role::Primary(_)) {
+            // An epoch that this node does not remember, as after the loss of its disk.
+            self.recover(epoch.next());
+        }
         let own_child = self.config.parent(from) == Some(self.me.node);
         let refused = if epoch > self.config.epoch || !own_child || !self.may_send() {
             Some(Closed::Behind)
@@ -168,11 +172,13 @@ impl Replica {
     }
 
     pub(super) fn on_ack(&mut self, from: NodeId, epoch: Epoch, ack: &Ack) {
-        let last = self.log.last().lsn;
+        // Nobody is ahead of the primary. Of another parent a child may well be ahead.
+        let end = matches!(self.role, Role::Primary(_)).then_some(self.log.last().lsn);
+        let possible = |positions: &Positions| end.is_none_or(|end| positions.received <= end);
         let genuine = |(node, positions): &(NodeId, Positions)| {
-            positions.received <= last && self.is_below(*node, from)
+            possible(positions) && self.is_below(*node, from)
         };
-        let sound = ack.own.received <= last && ack.below.iter().all(genuine);
+        let sound = possible(&ack.own) && ack.below.iter().all(genuine);
         let Some(child) = self.children.get_mut(&from) else { return };
         if epoch != self.config.epoch || child.stream != ack.stream || !child.is_open() {
             return;
@@ -184,7 +190,8 @@ impl Replica {
             return;
         }
         child.acked(ack);
-        self.note(from, ack.own);
+        let own = child.positions;
+        self.note(from, own);
         for (node, positions) in &ack.below {
             self.note(*node, *positions);
         }
@@ -206,12 +213,16 @@ impl Replica {
         false
     }
 
+    /// How far each node below this one is, each once whatever a child told.
     pub(super) fn positions_below(&self) -> Vec<(NodeId, Positions)> {
+        if self.children.is_empty() {
+            return Vec::new();
+        }
         let open = self.children.iter().filter(|(_, child)| child.is_open());
-        open.flat_map(|(node, child)| {
-            std::iter::once((*node, child.positions)).chain(child.below.iter().copied())
-        })
-        .collect()
+        let told = open.flat_map(|(node, child)| {
+            child.below.iter().copied().chain(std::iter::once((*node, child.positions)))
+        });
+        told.collect::<BTreeMap<_, _>>().into_iter().collect()
     }
 
     pub(super) fn on_child_loaded(

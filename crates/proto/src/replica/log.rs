@@ -166,11 +166,10 @@ impl LogView {
     }
 
     /// Lets go of the oldest batches while memory holds more than `bytes_max`, but of nothing
-    /// that is not durable and applied.
-    pub(super) fn evict(&mut self, bytes_max: usize, applied: Lsn) {
-        let spare = self.durable.min(applied);
+    /// that is not durable. What is evicted is read from the disk when it is needed.
+    pub(super) fn evict(&mut self, bytes_max: usize) {
         while self.tail_bytes > bytes_max
-            && self.tail.front().is_some_and(|batch| batch.last().lsn <= spare)
+            && self.tail.front().is_some_and(|batch| batch.last().lsn <= self.durable)
         {
             self.pop_front();
         }
@@ -182,3 +181,6 @@ impl LogView {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

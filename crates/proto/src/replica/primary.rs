@@ -7,8 +7,8 @@ use bytes::BytesMut;
 use crate::replica::{Effect, Limits, Replica, Role};
 use crate::watermark::Watermark;
 use crate::{
-    BatchBuilder, Config, EntryId, Kind, Lsn, NodeId, PAYLOAD_BYTES_MAX, Policy, Positions, Time,
-    VoterSet,
+    BatchBuilder, Config, EntryId, Kind, Lsn, NodeId, PAYLOAD_BYTES_MAX, Policy, Positions, Rule,
+    Time, VoterSet,
 };
 
 /// Why an entry was not appended. Nothing was written.
@@ -36,6 +36,7 @@ pub(super) struct Primary {
     builder: BatchBuilder,
     start: Lsn, // this epoch's first entry
     held: Vec<Positions>,
+    floor_rule: Rule,
     floor: Watermark,
     levels: Vec<Level>,
     unstable: VecDeque<Waiting>,
@@ -49,6 +50,7 @@ pub(super) struct Primary {
 #[derive(Debug)]
 struct Level {
     policy: Policy,
+    rule: Rule,
     mark: Watermark,
     below_floor: bool,
 }
@@ -68,6 +70,7 @@ impl Primary {
             builder,
             held: vec![Positions::default(); config.voters.len()],
             floor: Watermark::new(&floor),
+            floor_rule: floor,
             levels: Vec::new(),
             unstable: VecDeque::new(),
             unstable_bytes: 0,
@@ -98,12 +101,25 @@ impl Primary {
 
     fn note(&mut self, place: usize, positions: Positions) {
         let Some(held) = self.held.get_mut(place) else { return };
-        held.received = held.received.max(positions.received);
-        held.durable = held.durable.max(positions.durable);
-        held.applied = held.applied.max(positions.applied);
-        self.floor.advance(place, held.durable);
+        let fell = positions.received < held.received || positions.durable < held.durable;
+        *held = positions;
+        self.floor.advance(place, positions.durable);
         for level in &mut self.levels {
-            level.mark.advance(place, level.policy.counts(*held));
+            level.mark.advance(place, level.policy.counts(positions));
+        }
+        if fell {
+            self.recount();
+        }
+    }
+
+    /// Counts anew: a voter came back with less than it had. What it lost counts no more.
+    fn recount(&mut self) {
+        self.floor = Watermark::new(&self.floor_rule);
+        for (place, held) in self.held.iter().enumerate() {
+            self.floor.advance(place, held.durable);
+        }
+        for level in &mut self.levels {
+            level.mark = level.policy.count(&level.rule, &self.held);
         }
     }
 
@@ -116,17 +132,22 @@ impl Primary {
         let floor = config.rule(config.floor).ok()?;
         let durable = !matches!(policy, Policy::Received(_));
         let below_floor = !(durable && rule.implies(&floor, config.voter_set()));
-        let mut mark = Watermark::new(&rule);
-        for (place, held) in self.held.iter().enumerate() {
-            mark.advance(place, policy.counts(*held));
-        }
+        let mark = policy.count(&rule, &self.held);
         self.ack_received |= !durable;
-        self.levels.push(Level { policy, mark, below_floor });
+        self.levels.push(Level { policy, rule, mark, below_floor });
         self.levels.last()
     }
 }
 
 impl Policy {
+    fn count(self, rule: &Rule, held: &[Positions]) -> Watermark {
+        let mut mark = Watermark::new(rule);
+        for (place, held) in held.iter().enumerate() {
+            mark.advance(place, self.counts(*held));
+        }
+        mark
+    }
+
     /// Which of a voter's positions the policy counts.
     const fn counts(self, held: Positions) -> Lsn {
         match self {

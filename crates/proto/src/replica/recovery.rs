@@ -60,15 +60,22 @@ impl Replica {
     }
 
     pub(super) fn on_seal_refused(&mut self, promised: Epoch) {
-        if let Role::Recovering(recovery) = &self.role
-            && promised >= recovery.epoch
-        {
+        let epoch = match &self.role {
+            Role::Recovering(recovery) => recovery.epoch,
+            // A late refusal: the voter would never join this epoch.
+            Role::Primary(_) => self.config.epoch.next(),
+            Role::Follower(_) | Role::Halted => return,
+        };
+        if promised >= epoch {
             self.recover(promised.next());
         }
     }
 
     pub(super) fn on_sealed(&mut self, from: NodeId, epoch: Epoch, sealed: Sealed) {
-        let known = self.config.place(from).is_some() && sealed.config.shard == self.shard;
+        let known = self.config.place(from).is_some()
+            && sealed.config.shard == self.shard
+            && sealed.config.epoch < epoch
+            && sealed.last.epoch < epoch;
         if let Role::Recovering(recovery) = &mut self.role
             && known
             && recovery.epoch == epoch
@@ -80,22 +87,44 @@ impl Replica {
     pub(super) fn settle_recovery(&mut self) {
         // Nothing of this epoch leaves the node before its own promise is on disk: a run that
         // forgot the epoch could use it again.
-        let Role::Recovering(recovery) = &self.role else { return };
-        if recovery.ticket > self.persisted || self.truncating {
+        if !self.may_ask() {
             return;
         }
         self.ask_voters();
         let Role::Recovering(recovery) = &self.role else { return };
         let newest = self.newest_config(recovery);
-        if !self.is_sealed_enough(recovery, &newest) {
-            return;
-        }
-        let counted = recovery.replies.iter().filter(|(_, sealed)| !sealed.amnesiac);
-        let best = counted.max_by_key(|(node, sealed)| (sealed.last, std::cmp::Reverse(**node)));
+        let counted = self.counted(recovery);
+        let sealed_enough = self.is_sealed_enough(&counted, &newest);
+        // Of equal logs, one that still reaches back to the end of this one.
+        let end = self.log.last().lsn;
+        let best = counted.into_iter().max_by_key(|(node, sealed)| {
+            (sealed.last, sealed.base.lsn <= end, std::cmp::Reverse(**node))
+        });
         match best.map(|(node, sealed)| (*node, sealed.clone())) {
+            _ if !sealed_enough => self.stop_fetching(),
             Some((node, sealed)) if sealed.last > self.log.last() => self.copy_from(node, &sealed),
             Some(_) | None => self.elect(&newest),
         }
+    }
+
+    /// The promises that count: of nodes that hold what they acknowledged. One that has more
+    /// than this node and can't be reached is left out, as if it had never answered: if the
+    /// others are enough, waiting for it gains nothing.
+    fn counted<'a>(&self, recovery: &'a Recovery) -> BTreeMap<&'a NodeId, &'a Sealed> {
+        let replies = recovery.replies.iter().filter(|(_, sealed)| !sealed.amnesiac);
+        let last = self.log.last();
+        replies.filter(|(node, sealed)| sealed.last <= last || self.links.contains(node)).collect()
+    }
+
+    fn stop_fetching(&mut self) {
+        if let Role::Recovering(recovery) = &mut self.role {
+            recovery.fetch = None;
+        }
+    }
+
+    pub(super) fn may_ask(&self) -> bool {
+        let promised = |recovery: &Recovery| recovery.ticket <= self.persisted;
+        matches!(&self.role, Role::Recovering(recovery) if promised(recovery)) && !self.truncating
     }
 
     fn ask_voters(&mut self) {
@@ -123,10 +152,9 @@ impl Replica {
     }
 
     /// Whether those left unsealed could not satisfy the floor by themselves.
-    fn is_sealed_enough(&self, recovery: &Recovery, config: &Config) -> bool {
-        let counted = recovery.replies.iter().filter(|(_, sealed)| !sealed.amnesiac);
+    fn is_sealed_enough(&self, counted: &BTreeMap<&NodeId, &Sealed>, config: &Config) -> bool {
         let own = (!self.is_amnesiac()).then_some(self.me.node);
-        let nodes = counted.map(|(node, _)| *node).chain(own);
+        let nodes = counted.keys().map(|node| **node).chain(own);
         let sealed =
             nodes.filter_map(|node| config.place(node)).fold(VoterSet::EMPTY, VoterSet::with);
         let floor = config.rule(config.floor).expect("a checked configuration has its floor");
@@ -141,12 +169,18 @@ impl Replica {
             self.truncate(keep);
             return;
         }
-        let (now, retry_ms, linked) = (self.now, self.limits.retry_ms, self.links.contains(&node));
+        let (now, retry_ms) = (self.now, self.limits.retry_ms);
         let after = self.log.last();
+        // The disk sets the pace: what it does not have yet is held in memory.
+        let written = self.log.durable() == after.lsn;
         let Role::Recovering(recovery) = &mut self.role else { return };
         recovery.needs_snapshot = (after.lsn < sealed.base.lsn).then_some(sealed.base.lsn.next());
+        if recovery.needs_snapshot.is_some() {
+            recovery.fetch = None;
+            return;
+        }
         let waits = recovery.fetch.is_some_and(|(_, at)| now.ms_since(at) < retry_ms);
-        if linked && !waits && recovery.needs_snapshot.is_none() {
+        if written && !waits {
             recovery.fetch = Some((node, now));
             let epoch = recovery.epoch;
             self.send_in(epoch, node, Message::Fetch { after });
@@ -166,19 +200,26 @@ impl Replica {
         if epoch != recovery.epoch || !asked || after != last || self.truncating {
             return;
         }
-        recovery.fetch = None;
-        if frames.is_empty() || before != chain {
+        if frames.is_empty() {
+            // Its log begins later by now. Its next promise will say so.
+            recovery.fetch = None;
+            recovery.replies.remove(&from);
+            recovery.asked.insert(from, self.now);
+            return;
+        }
+        if before != chain {
             // Its promise told of the same history up to `after`, and its bytes do not.
             self.halt(Halt::Diverged { peer: from, at: last });
             return;
         }
         let batch = Batch::decode(shard, chain, frames).ok();
-        // A damaged answer is asked for again.
+        // A damaged answer is asked for again when its time is over.
         if let Some(batch) = batch.filter(|batch| {
             batch.first().lsn == last.lsn.next()
                 && batch.first().epoch >= last.epoch
                 && batch.last().epoch < epoch
         }) {
+            recovery.fetch = None;
             self.append(batch);
         }
     }

@@ -260,11 +260,14 @@ impl Cluster {
 
     /// A disk remembers the end that its node acknowledged.
     fn note_claims(&mut self, id: u64, message: &Message) {
-        let durable = match message {
-            Message::Ack(ack) => ack.own.durable,
-            Message::Open(open) => open.durable,
-            Message::Sealed(sealed) => sealed.last.lsn,
-            _ => return,
+        let durable = if let Message::Ack(ack) = message {
+            ack.own.durable
+        } else if let Message::Open(open) = message {
+            open.durable
+        } else if let Message::Sealed(sealed) = message {
+            sealed.last.lsn
+        } else {
+            return;
         };
         let disk = self.disk(id);
         disk.hint = disk.hint.max(durable);
@@ -278,14 +281,13 @@ impl Cluster {
             None => disk.run(),
         };
         for event in events {
-            match &event {
-                Event::Durable(end) => self.say(format!("{id} synced {end}")),
-                Event::Truncated(end) => self.checks.on_truncated(id, end.last.lsn),
-                Event::Persisted(_) => {
-                    let hard = self.disk(id).hard().expect("it was just written");
-                    self.checks.on_hard(id, &hard);
-                }
-                _ => {}
+            if let Event::Durable(end) = &event {
+                self.say(format!("{id} synced {end}"));
+            } else if let Event::Truncated(end) = &event {
+                self.checks.on_truncated(id, end.last.lsn);
+            } else if matches!(event, Event::Persisted(_)) {
+                let hard = self.disk(id).hard().expect("it was just written");
+                self.checks.on_hard(id, &hard);
             }
             self.step(id, event);
         }

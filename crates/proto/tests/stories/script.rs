@@ -1,7 +1,7 @@
 //! The language of the stories: each line holds commands, `;` between them.
 //!
 //! A line that begins with `#` explains, one that begins with `>` tells what happened and is
-//! written by the machine. `quietly` before a command hides what happened.
+//! written by the machine. `quietly` before a line hides what happened.
 
 use std::collections::BTreeMap;
 
@@ -22,14 +22,16 @@ pub(crate) fn run(story: &str) -> String {
         if line.starts_with('#') {
             continue;
         }
-        for command in line.split(';').map(str::trim).filter(|command| !command.is_empty()) {
+        let (quiet, commands) = match line.strip_prefix("quietly ") {
+            Some(commands) => (true, commands),
+            None => (false, line),
+        };
+        for command in commands.split(';').map(str::trim).filter(|command| !command.is_empty()) {
             let words: Vec<_> = command.split_whitespace().collect();
-            let quiet = words.first() == Some(&"quietly");
-            let words = words.get(usize::from(quiet)..).unwrap_or_default();
-            match words {
+            match words.as_slice() {
                 ["limits", pairs @ ..] => set_limits(&mut limits, pairs),
                 ["nodes", count, rest @ ..] => cluster = Some(form(count, rest, limits)),
-                _ => obey(cluster.as_mut().expect("a story begins with `nodes`"), words),
+                words => obey(cluster.as_mut().expect("a story begins with `nodes`"), words),
             }
             let said = cluster.as_mut().map(Cluster::take_lines).unwrap_or_default();
             if !quiet {
@@ -114,13 +116,14 @@ fn obey(cluster: &mut Cluster, words: &[&str]) {
 }
 
 fn obey_pace(cluster: &mut Cluster, words: &[&str], rest: &[&str]) {
-    let log_lane = [MessageLane::Log];
+    let (log_lane, bulk_lane) = ([MessageLane::Log], [MessageLane::Bulk]);
     let all_lanes = [MessageLane::Control, MessageLane::Log, MessageLane::Bulk];
     match (words.first().copied().unwrap_or_default(), rest) {
         ("hold", ["disk", id]) => cluster.set_pace(number(id), Pace::Held),
         ("hold", ["log", id]) => cluster.set_pace(number(id), Pace::LogHeld),
         ("hold", [a, b]) => cluster.hold((number(a), number(b)), &all_lanes),
         ("hold", [a, b, "log"]) => cluster.hold((number(a), number(b)), &log_lane),
+        ("hold", [a, b, "bulk"]) => cluster.hold((number(a), number(b)), &bulk_lane),
         ("release", ["disk" | "log", id]) => cluster.set_pace(number(id), Pace::Instant),
         ("release", [a, b]) => cluster.hold((number(a), number(b)), &[]),
         ("sync", [id]) => {
