@@ -22,6 +22,9 @@ use crate::{Damage, StoreError};
 /// Most bytes of one shard's hard state.
 pub const HARD_BYTES_MAX: usize = 1 << 20;
 
+/// A shard, and the size of its state or what is wrong with it.
+pub(crate) type Surveyed = (ShardId, Result<usize, Damage>);
+
 /// The hard states of a data directory.
 #[derive(Debug)]
 pub(crate) struct HardStates {
@@ -54,7 +57,7 @@ impl HardStates {
         disk: Arc<dyn Disk>,
         dir: &Path,
         store: StoreUuid,
-    ) -> Result<Vec<(ShardId, Result<usize, Damage>)>, StoreError> {
+    ) -> Result<Vec<Surveyed>, StoreError> {
         let names = match disk.list(dir) {
             Ok(names) => names,
             Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),

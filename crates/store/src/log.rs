@@ -20,10 +20,12 @@ use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use antiphon_proto::{Batch, EntryId, Epoch, Incarnation, Lsn, ShardId, StoreUuid};
 
 use crate::disk::{Access, Disk};
-use crate::mutation::Mutation;
+use crate::mutation::{Mutation, Planted};
 use crate::store::LOG_DIR;
 use crate::{Options, Position, SHARDS_MAX, StoreError};
-use group::{Check, Control, ControlKind, GROUP_HEADER, GROUP_HEADER_BYTES, GroupHeader, align};
+use group::{
+    Check, Control, ControlKind, GROUP_HEADER, GROUP_HEADER_BYTES, GroupHeader, align, behind,
+};
 use hint::{Hint, HintFile};
 use index::{Index, ShardIndex};
 use prepare::{Preparer, Workshop};
@@ -57,6 +59,7 @@ static PADDING: [u8; 512] = [0; 512];
 #[derive(Debug)]
 pub(crate) struct Shared {
     index: RwLock<Index>,
+    planted: Planted,
 }
 
 impl Shared {
@@ -151,7 +154,7 @@ impl Log {
             store,
             incarnation,
             options: options.clone(),
-            shared: Arc::new(Shared { index: RwLock::new(index) }),
+            shared: Arc::new(Shared { index: RwLock::new(index), planted: options.planted }),
             active,
             next_segment: found.next_segment,
             next_group: found.next_group,
@@ -218,11 +221,11 @@ impl Log {
             return Ok(());
         }
         let pending = std::mem::take(&mut self.pending);
-        let done = self.write_batches(pending);
+        let done = self.write_batches(&pending);
         self.stop_on_error(done)
     }
 
-    fn write_batches(&mut self, pending: Pending) -> Result<(), StoreError> {
+    fn write_batches(&mut self, pending: &Pending) -> Result<(), StoreError> {
         let mut check = Check::default();
         for (shard, batch) in &pending.batches {
             check.entry(*shard, batch.chain());
@@ -270,7 +273,7 @@ impl Log {
         let header = header.encode(self.store);
         let head = active.head.take();
         let (start, end) = (active.offset, active.offset + need);
-        let next = if self.options.planted.is(Mutation::ShareSectors) { end } else { align(end) };
+        let next = behind(end, self.options.planted);
         let padding = usize::try_from(next - end).expect("less than a sector");
         let mut parts: Vec<IoSlice<'_>> = Vec::with_capacity(records.len() + 3);
         parts.extend(head.as_deref().map(IoSlice::new));
@@ -517,3 +520,17 @@ fn length(bytes: usize) -> u64 {
 
 #[cfg(test)]
 mod tests;
+
+/// Records for the test that pins the formats.
+#[cfg(test)]
+pub(crate) mod golden {
+    use antiphon_proto::StoreUuid;
+
+    use super::segment::SegmentHeader;
+    use crate::testing::{SHARD, position};
+
+    pub(crate) fn header_with_a_shard(store: StoreUuid) -> Vec<u8> {
+        let starts = vec![(SHARD, position(3, 4))];
+        SegmentHeader { number: 2, first_group: 9, incarnation: 5, starts }.encode(store)
+    }
+}

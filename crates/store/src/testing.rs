@@ -9,8 +9,8 @@ use antiphon_proto::{
 
 use crate::disk::Disk;
 use crate::{
-    Committer, Completion, Identity, LogReader, Op, Options, Planted, Position, Prepare, Store,
-    StoreError,
+    Committer, Completion, Identity, LogReader, Mutation, Op, Options, Planted, Position, Prepare,
+    Store, StoreError,
 };
 
 pub(crate) const SHARD: ShardId = ShardId::new(0);
@@ -36,8 +36,8 @@ pub(crate) fn options() -> Options {
     }
 }
 
-pub(crate) fn planted(planted: Planted) -> Options {
-    Options { planted, ..options() }
+pub(crate) fn with_bug(bug: Mutation) -> Options {
+    Options { planted: Planted::bug(bug), ..options() }
 }
 
 pub(crate) fn try_open(

@@ -157,6 +157,8 @@ impl<F: FnMut(Completion)> Worker<F> {
             }
             while !self.committer.is_idle() {
                 self.committer.run(&mut self.done);
+                // Who hears of a failure must not be able to submit any more.
+                self.shared.queue().ended |= self.committer.is_dead();
                 self.report();
             }
             if self.committer.is_dead() {
@@ -181,9 +183,8 @@ impl<F: FnMut(Completion)> Worker<F> {
             }
             drop(queue);
             self.committer.rest(&mut self.done);
-            for completion in self.done.drain(..) {
-                (self.on_done)(completion);
-            }
+            self.shared.queue().ended |= self.committer.is_dead();
+            self.report();
             rested = true;
             queue = self.shared.queue();
         }

@@ -13,6 +13,7 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
 use crate::Position;
 use crate::disk::SECTOR_BYTES;
+use crate::mutation::{Mutation, Planted};
 
 /// Bytes of a group's header, and of a control record.
 pub(crate) const GROUP_HEADER_BYTES: usize = 64;
@@ -232,6 +233,11 @@ pub(crate) fn decode_record(bytes: &[u8]) -> Result<Record<'_>, FrameError> {
 /// The first sector's start at or behind an offset.
 pub(crate) fn align(offset: u64) -> u64 {
     offset.next_multiple_of(SECTOR_BYTES)
+}
+
+/// Where the group behind one that ends here begins: at a sector of its own.
+pub(crate) fn behind(end: u64, planted: Planted) -> u64 {
+    if planted.is(Mutation::ShareSectors) { end } else { align(end) }
 }
 
 /// A group in a segment's bytes whose header is good.

@@ -32,6 +32,8 @@ pub(crate) struct ShardIndex {
     pub(crate) restarted: bool,
     /// After damage: the next frame may lie anywhere.
     pub(crate) adrift: bool,
+    /// After a cut: void entries lie between the last run and the next one.
+    pub(crate) apart: bool,
 }
 
 /// Entries that follow one another in one segment.
@@ -80,7 +82,7 @@ impl ShardIndex {
     pub(crate) fn push(&mut self, place: Place, position: Position, before: Chain) {
         let lsn = position.id.lsn;
         assert!(lsn > self.end.id.lsn, "entries are noted in order");
-        let follows = self.end.id.lsn.next() == lsn;
+        let follows = self.end.id.lsn.next() == lsn && !std::mem::take(&mut self.apart);
         if self.epochs.last().is_none_or(|last| last.epoch < position.id.epoch) {
             self.epochs.push(position.id);
         }
@@ -119,6 +121,7 @@ impl ShardIndex {
         if let Some(run) = self.runs.last_mut()
             && run.segment == place.segment
             && run.last.next() == batch.first().lsn
+            && !self.apart
             && self.end.id.epoch == batch.last().epoch
             && run.points.last().is_some_and(|p| place.offset + length < p.offset + place.spacing)
         {
@@ -153,6 +156,7 @@ impl ShardIndex {
             self.kept = Some(self.kept.map_or(keep, |least| least.min(keep)));
         }
         self.end = to;
+        self.apart = true;
         if keep < self.base.id.lsn {
             self.base = to;
         }

@@ -7,11 +7,11 @@ use antiphon_proto::{Batch, Chain, EntryId, Epoch, Frame, FrameError, HEADER_BYT
 use bytes::{Bytes, BytesMut};
 
 use super::Shared;
-use super::group::{GROUP_HEADER, Record, align, decode_record};
+use super::group::{GROUP_HEADER, Record, behind, decode_record};
 use super::index::{Index, Point, ShardIndex};
 use super::replay::position_of;
 use super::segment::Segment;
-use crate::{Bounds, Damage, Position, StoreError};
+use crate::{Bounds, Damage, Planted, Position, StoreError};
 
 /// Reads at least this much at a time. Unit: bytes.
 const CHUNK_BYTES: usize = 64 << 10;
@@ -28,6 +28,7 @@ struct Start {
     point: Point,
     /// The last entry of the run.
     last: Lsn,
+    planted: Planted,
 }
 
 impl LogReader {
@@ -41,7 +42,7 @@ impl LogReader {
         shards: BTreeMap<ShardId, ShardIndex>,
     ) -> Self {
         let index = RwLock::new(Index { segments, shards });
-        Self { shared: Arc::new(Shared { index }) }
+        Self { shared: Arc::new(Shared { index, planted: Planted::default() }) }
     }
 
     /// Where a shard's log begins and ends.
@@ -138,7 +139,7 @@ impl LogReader {
         };
         let segment = index.segments.get(&run.segment).expect("a run's segment is open");
         let (segment, point) = (Arc::clone(segment), run.point(from));
-        Ok(Some(Start { segment, point, last: run.last }))
+        Ok(Some(Start { segment, point, last: run.last, planted: self.shared.planted }))
     }
 }
 
@@ -253,7 +254,7 @@ impl<'a> Walk<'a> {
     }
 
     fn next_group(&mut self) -> Result<Step, StoreError> {
-        self.at = align(self.group_end);
+        self.at = behind(self.group_end, self.start.planted);
         self.fetch(HEADER_BYTES)?;
         let group = super::group::GroupHeader::decode_any(self.rest())
             .filter(|group| group.segment == self.start.segment.number);

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use antiphon_proto::{EntryId, Frame, Lsn, ShardId, StoreUuid};
 
-use super::group::{Check, Control, ControlKind, GroupAt, Record, align, group_at};
+use super::group::{Check, Control, ControlKind, GroupAt, Record, align, behind, group_at};
 use super::index::{Place, ShardIndex};
 use super::segment::Segment;
 use crate::disk::SECTOR_BYTES;
@@ -55,7 +55,7 @@ impl Replay {
                 self.apply(segment, &group, bytes);
                 self.next_group = group.header.number + 1;
                 self.incarnation = group.header.incarnation;
-                at = self.behind(group.end());
+                at = behind(group.end(), self.planted);
                 continue;
             }
             let group = group.filter(|group| group.header.number == self.next_group);
@@ -89,11 +89,6 @@ impl Replay {
             return Ending::Open(align(group.end()));
         }
         Ending::Torn { offset, end: group.end().min(segment.bytes) }
-    }
-
-    /// Where the group behind one that ends here begins.
-    fn behind(&self, end: u64) -> u64 {
-        if self.planted.is(Mutation::ShareSectors) { end } else { align(end) }
     }
 
     fn group_at(&self, segment: &Segment, bytes: &[u8], at: u64) -> Option<GroupAt> {
@@ -154,7 +149,7 @@ impl Replay {
 
     /// Whether a frame comes next in its shard, after `end` in this group or the log so far.
     fn continues(&self, end: Option<Position>, frame: &Frame<'_>) -> bool {
-        if self.planted.is(Mutation::NoChainCheck) {
+        if self.planted.is(Mutation::NoChainCheck) || self.planted.is(Mutation::BelieveRecycled) {
             return true;
         }
         let shard = self.shards.get(&frame.header.shard);

@@ -5,7 +5,7 @@ mod scripts;
 use std::sync::Arc;
 
 use super::model::{Driver, Model, Step};
-use crate::testing::{Maker, SHARD, dir, options, run, try_open};
+use crate::testing::{Maker, OTHER, SHARD, dir, options, run, try_open};
 use crate::{Op, Options, SimDisk, Store, Survivors};
 pub(super) use scripts::{Script, scripts};
 
@@ -49,6 +49,11 @@ fn survivors(pending: usize, seed: u64) -> Vec<Survivors> {
         all.extend(sets.iter().map(|keep| Survivors { zeroed: Some(0), ..whole(keep) }));
     }
     all
+}
+
+/// A number under `under`.
+fn pick(state: &mut u64, under: usize) -> usize {
+    usize::try_from(draw(state)).unwrap() % under
 }
 
 fn draw(state: &mut u64) -> u64 {
@@ -166,20 +171,104 @@ fn goes_on(
     model.compare(&store).map_err(|why| format!("after going on: {why}"))
 }
 
-#[test]
-fn every_crash_leaves_what_was_acknowledged() {
+/// Tries every crash of every fourth script: four tests, so that they run side by side.
+#[track_caller]
+fn every_fourth(from: usize) {
     let mut total = 0;
-    for script in scripts() {
-        match enumerate(&script, &options()) {
-            Ok(states) => {
-                println!("{:32} {states:8} crashed states", script.name);
-                assert!(states > 0, "{} reached no state", script.name);
-                total += states;
+    for script in scripts().iter().skip(from).step_by(4) {
+        let states = enumerate(script, &options()).unwrap_or_else(|why| panic!("{why}"));
+        println!("{:32} {states:8} crashed states", script.name);
+        assert!(states > 0, "{} reached no state", script.name);
+        total += states;
+    }
+    println!("{total} crashed states, no violation");
+}
+
+#[test]
+fn every_crash_leaves_what_was_acknowledged_1() {
+    every_fourth(0);
+}
+
+#[test]
+fn every_crash_leaves_what_was_acknowledged_2() {
+    every_fourth(1);
+}
+
+#[test]
+fn every_crash_leaves_what_was_acknowledged_3() {
+    every_fourth(2);
+}
+
+#[test]
+fn every_crash_leaves_what_was_acknowledged_4() {
+    every_fourth(3);
+}
+
+/// Random steps on two shards.
+fn random_steps(seed: u64) -> Vec<Step> {
+    let mut random = seed.wrapping_mul(0x9e37_79b9).wrapping_add(seed);
+    let mut ends = [0_u64; 2];
+    let mut epoch = 1;
+    let mut steps = Vec::new();
+    for _ in 0..60 {
+        let which = usize::from(draw(&mut random).is_multiple_of(3));
+        let shard = [SHARD, OTHER][which];
+        match draw(&mut random) % 16 {
+            0 => steps.push(Step::Hard(shard, vec![7; pick(&mut random, 700)])),
+            1 if ends[which] > 2 => {
+                ends[which] -= draw(&mut random) % ends[which].min(9);
+                epoch += 1;
+                steps.extend([Step::Truncate(shard, ends[which]), Step::Run]);
+                steps.push(Step::Epoch(shard, epoch));
             }
-            Err(why) => panic!("{why}"),
+            2 => steps.push(Step::Trim(shard, ends[which].saturating_sub(draw(&mut random) % 12))),
+            3 => steps.extend([Step::Run, Step::Rest]),
+            4 => steps.extend([Step::Run, Step::Abandon]),
+            5 => steps.extend([Step::Run, Step::Reopen]),
+            6 => steps.extend([Step::Run, Step::Snapshot(SHARD, pick(&mut random, 900))]),
+            _ => {
+                let entries = 1 + pick(&mut random, 4);
+                ends[which] += u64::try_from(entries).unwrap();
+                let bytes = pick(&mut random, 700);
+                steps.push(Step::Append(shard, entries, bytes));
+                if draw(&mut random).is_multiple_of(2) {
+                    steps.push(Step::Run);
+                }
+            }
         }
     }
-    println!("{total} crashed states in {} scripts, no violation", scripts().len());
+    steps.push(Step::Run);
+    steps
+}
+
+#[test]
+fn random_steps_and_random_crashes() {
+    let mut states = 0;
+    for seed in 1..=samples() * 3 {
+        let mut driver = Driver::new(SimDisk::new(seed), options());
+        driver.disk.record();
+        driver.open();
+        driver.run(&random_steps(seed));
+        assert!(!driver.failed, "seed {seed}");
+        let copies = driver.disk.take_recording();
+        let mut random = seed;
+        for _ in 0..12 {
+            let at = pick(&mut random, copies.len());
+            let done = driver.done.iter().filter(|when| **when <= at + 1).count();
+            let submitted = driver.submitted.iter().filter(|when| **when < at + 1).count();
+            let allowed = &driver.states[done..=submitted.max(done)];
+            let pieces = copies[at].pending();
+            let survivors = Survivors {
+                keep: (0..pieces).map(|_| draw(&mut random) & 1 == 1).collect(),
+                torn: (pieces > 0).then(|| pick(&mut random, pieces)),
+                zeroed: (draw(&mut random) & 1 == 1).then_some(0),
+            };
+            check(&copies[at], &survivors, allowed, &options())
+                .unwrap_or_else(|why| panic!("seed {seed}, crash after {}: {why}", at + 1));
+            states += 1;
+        }
+    }
+    println!("{states} crashed states of random steps, no violation");
 }
 
 /// A step that appends one small entry and makes it durable.

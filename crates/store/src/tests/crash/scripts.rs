@@ -42,11 +42,17 @@ fn torn(name: &'static str, keep: Vec<bool>, before: Vec<Step>, steps: Vec<Step>
     Script { crash_between: Some(survivors), ..script(name, before, steps) }
 }
 
+/// All scripts.
 pub(in crate::tests) fn scripts() -> Vec<Script> {
-    use Step::{
-        Abandon, Append, Epoch, Hard, Reopen, Rest, Restart, Run, Snapshot, Trim, Truncate,
-    };
-    let mut scripts = vec![
+    let mut scripts = writing();
+    scripts.extend(changing());
+    scripts.extend(failing());
+    scripts
+}
+
+fn writing() -> Vec<Script> {
+    use Step::{Append, Hard, Rest, Run};
+    vec![
         Script { from_nothing: true, ..script("make a directory", vec![], many(2, 30)) },
         script("append", many(1, 10), many(6, 100)),
         script("append with notes of the end", many(1, 10), {
@@ -73,6 +79,15 @@ pub(in crate::tests) fn scripts() -> Vec<Script> {
                 |n| [Append(SHARD, 1, 200), Hard(SHARD, vec![n; 9]), Append(SHARD, 2, 90), Run];
             (1..4).flat_map(round).collect()
         }),
+        script("a batch over the segment size", many(2, 60), {
+            joined([vec![Append(SHARD, 1, 12_000), Run], many(2, 60)])
+        }),
+    ]
+}
+
+fn changing() -> Vec<Script> {
+    use Step::{Abandon, Append, Epoch, Reopen, Restart, Run, Snapshot, Trim, Truncate};
+    vec![
         script("truncate and go on", many(5, 150), {
             let cut = vec![Truncate(SHARD, 2), Run, Epoch(SHARD, 2)];
             joined([cut, many(2, 150), vec![Truncate(SHARD, 1), Epoch(SHARD, 3)], many(1, 99)])
@@ -101,9 +116,12 @@ pub(in crate::tests) fn scripts() -> Vec<Script> {
         }),
         script("close and open", many(2, 60), joined([vec![Reopen], many(2, 60), vec![Reopen]])),
         script("open without closing", mixed(6, 900), joined([vec![Abandon], mixed(3, 900)])),
-        script("a batch over the segment size", many(2, 60), {
-            joined([vec![Append(SHARD, 1, 12_000), Run], many(2, 60)])
-        }),
+    ]
+}
+
+fn failing() -> Vec<Script> {
+    use Step::{Append, Epoch, Run};
+    let mut scripts = vec![
         Script {
             faults: vec![(Operation::Sync, 2, Fault::Device)],
             ..script("a sync fails", many(2, 60), many(4, 60))
