@@ -79,9 +79,12 @@ fn wait_counts_replicas_and_too_few_are_failures() {
     let address = redis.address();
     let report = report(&["--address", &address, "-n", "100", "-P", "10", "--wait", "0"]);
     assert_eq!(report["operations"], 100);
-    let few = ["-n", "4", "-c", "2", "--wait", "1", "--timeout", "200ms", "--address", &address];
-    let arguments: Vec<&str> = ["bench"].iter().chain(&few).copied().collect();
-    let out = expect(1, &arguments);
+    let fake = Fake::start(|words| match words.first().map(String::as_str) {
+        Some("WAIT") => Some(b":1\r\n".to_vec()),
+        _ => Some(b"+OK\r\n".to_vec()),
+    });
+    let bench = ["bench", "-n", "4", "-c", "1", "--wait", "2", "--address", fake.address()];
+    let out = expect(1, &bench);
     assert!(out.contains("error       4 x WAIT answered with fewer replicas"), "{out}");
 }
 

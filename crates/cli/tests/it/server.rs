@@ -8,6 +8,8 @@ use std::time::{Duration, Instant};
 
 /// How long a real server may take to start.
 const START: Duration = Duration::from_secs(30);
+/// Ports that are tried.
+const TRIES: usize = 5;
 
 /// A `redis-server` on a free loopback port, ended when dropped.
 pub(crate) struct Redis {
@@ -19,6 +21,12 @@ pub(crate) struct Redis {
 impl Redis {
     /// Starts one with further `arguments` and waits until it answers.
     pub(crate) fn start(arguments: &[&str]) -> Self {
+        // Between finding a free port and taking it, another test may take it.
+        let mut tries = (0..TRIES).map(|_| Self::try_start(arguments));
+        tries.find_map(|redis| redis).expect("redis-server starts at one of these ports")
+    }
+
+    fn try_start(arguments: &[&str]) -> Option<Self> {
         let dir = tempfile::tempdir().expect("a directory");
         let port = free_port();
         let number = port.to_string();
@@ -30,8 +38,7 @@ impl Redis {
             .spawn()
             .expect("redis-server is installed; the tests need it");
         let mut redis = Self { child, port, _dir: dir };
-        redis.await_answer();
-        redis
+        redis.await_answer().then_some(redis)
     }
 
     /// Where it listens.
@@ -39,11 +46,17 @@ impl Redis {
         format!("127.0.0.1:{}", self.port)
     }
 
-    fn await_answer(&mut self) {
+    /// Whether it came to answer; false when it ended at once.
+    fn await_answer(&mut self) -> bool {
         let begun = Instant::now();
-        while !self.answers() {
-            let ended = self.child.try_wait().expect("its state can be asked");
-            assert_eq!(ended, None, "redis-server ended at once");
+        loop {
+            // First, so that an answer is never that of another process at the same port.
+            if self.child.try_wait().expect("its state can be asked").is_some() {
+                return false;
+            }
+            if self.answers() {
+                return true;
+            }
             assert!(begun.elapsed() < START, "redis-server does not answer");
             std::thread::yield_now();
         }

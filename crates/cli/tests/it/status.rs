@@ -31,11 +31,11 @@ fn page(code: &str, state: &str) -> String {
         serde_json::json!({
             "node": node, "host": "127.0.0.1", "port": 7100 + node, "connected": true,
             "state": state, "received": 90, "durable": 90, "lag_entries": 10, "lag_bytes": 1000,
-            "lag_s": 0.5,
+            "lag_seconds": 0.5,
         })
     };
     let page = serde_json::json!({
-        "schema": "antiphon.status/1", "cluster": "shop", "node": 1, "primary": true,
+        "schema": "antiphon.status/1", "cluster": "shop", "node": 1, "role": "primary",
         "serving": true, "epoch": 3, "floor": "quorum", "shape": "star", "last": 100,
         "durable": 100, "stable": 100, "applied": 100, "digest": "00",
         "replicas": [replica(2, "in sync"), replica(3, state)],
@@ -85,10 +85,18 @@ fn waiting_ends_with_3_when_the_time_is_over() {
 
 #[test]
 fn something_else_at_the_address_is_named_as_such() {
-    let answer = "HTTP/1.0 404 Not Found\r\n\r\n".to_owned();
-    let (address, thread) = node(vec![answer]);
-    let output = antiphon(&["status", "--address", &address]);
-    assert_eq!(output.status.code(), Some(3));
-    assert!(text(&output.stdout).contains("it answers with HTTP 404"));
-    thread.join().expect("asked once");
+    let other_page = page("200 OK", "in sync").replace("antiphon.status/1", "other/1");
+    for (answer, want) in [
+        ("HTTP/1.0 404 Not Found\r\n\r\n", "it answers with HTTP 404"),
+        ("HTTP/1.0 200 OK\r\n\r\n{}", "it answers without a status page"),
+        ("hello", "it does not speak HTTP"),
+        (&other_page, "it answers with a page of schema \"other/1\""),
+    ] {
+        let (address, thread) = node(vec![answer.to_owned()]);
+        let output = antiphon(&["status", "--address", &address]);
+        assert_eq!(output.status.code(), Some(3));
+        let out = text(&output.stdout);
+        assert!(out.contains(want), "{out}");
+        thread.join().expect("asked once");
+    }
 }

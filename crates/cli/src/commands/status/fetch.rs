@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use anyhow::{Context, bail};
 
-use crate::commands::status::page::Page;
+use crate::commands::status::page::{Page, SCHEMA};
 
 /// Longest answer that is read: thousands of replicas.
 const ANSWER_BYTES_MAX: u64 = 4 << 20;
@@ -17,7 +17,11 @@ const ANSWER_BYTES_MAX: u64 = 4 << 20;
 /// When the node is not there, does not answer within `patience`, or with something else.
 pub(crate) fn status(address: &str, patience: Duration) -> anyhow::Result<Page> {
     let body = get(address, "/status", patience)?;
-    serde_json::from_str(&body).context("it answers with something else than a status page")
+    let page: Page = serde_json::from_str(&body).context("it answers without a status page")?;
+    if !page.schema.starts_with(SCHEMA) {
+        bail!("it answers with a page of schema {:?}", page.schema);
+    }
+    Ok(page)
 }
 
 fn get(address: &str, path: &str, patience: Duration) -> anyhow::Result<String> {

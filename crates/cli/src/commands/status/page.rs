@@ -3,6 +3,9 @@
 
 use serde::{Deserialize, Serialize};
 
+/// How the names of all versions of the page begin.
+pub(crate) const SCHEMA: &str = "antiphon.status/";
+
 /// What one node says of itself and, if it is the primary, of its replicas.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Page {
@@ -13,8 +16,8 @@ pub(crate) struct Page {
     pub(crate) cluster: String,
     /// The node's number.
     pub(crate) node: u64,
-    /// Whether it is the primary.
-    pub(crate) primary: bool,
+    /// `primary` or `replica`.
+    pub(crate) role: String,
     /// Whether it takes its role's traffic.
     pub(crate) serving: bool,
     /// The configuration obeyed.
@@ -46,6 +49,13 @@ pub(crate) struct Page {
     pub(crate) peer_certificate_seconds: Option<i64>,
 }
 
+impl Page {
+    /// Whether the node says that it is the primary.
+    pub(crate) fn is_primary(&self) -> bool {
+        self.role == "primary"
+    }
+}
+
 /// The node that a replica follows.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Upstream {
@@ -58,7 +68,7 @@ pub(crate) struct Upstream {
     pub(crate) lag_entries: u64,
     /// Age of the last applied entry while some are not applied, in seconds.
     #[serde(default)]
-    pub(crate) lag_s: f64,
+    pub(crate) lag_seconds: f64,
 }
 
 /// A replica as the primary sees it.
@@ -85,7 +95,7 @@ pub(crate) struct Replica {
     pub(crate) lag_entries: u64,
     /// Time since it was level, in seconds.
     #[serde(default)]
-    pub(crate) lag_s: f64,
+    pub(crate) lag_seconds: f64,
 }
 
 impl Replica {

@@ -11,7 +11,7 @@ use crate::bench::report::grouped;
 use crate::commands::status::page::{Page, Replica};
 
 /// Name and version of the document.
-const SCHEMA: &str = "antiphon.status/1";
+const SCHEMA: &str = "antiphon.cluster-status/1";
 /// A certificate that ends sooner is mentioned: a week, as the alert.
 const CERTIFICATE_SECONDS_MIN: i64 = 7 * 86_400;
 const SECONDS_A_DAY: i64 = 86_400;
@@ -60,7 +60,7 @@ impl View {
             }
         }
         let newest = pages.iter().map(|(_, page)| page.epoch).max().unwrap_or_default();
-        let chief = |page: &&Page| page.primary && page.epoch == newest;
+        let chief = |page: &&Page| page.is_primary() && page.epoch == newest;
         let primary = pages.iter().map(|(_, page)| page).find(chief).cloned();
         let any = pages.first().map(|(_, page)| page);
         let of = primary.as_ref().or(any);
@@ -114,7 +114,10 @@ impl View {
             Some(count) => {
                 writeln!(out, "Can lose {count} nodes without losing writes or service.")
             }
-            None => writeln!(out, "How much more may fail is unknown: no primary was asked."),
+            None if self.primary.is_none() => {
+                writeln!(out, "How much more may fail is unknown: no primary answers.")
+            }
+            None => writeln!(out, "How much more may fail is unknown for this floor."),
         }
     }
 }
@@ -166,12 +169,12 @@ fn complain(pages: &[(String, Page)], primary: Option<&Page>, problems: &mut Vec
     };
     for (_, page) in pages {
         let node = page.node;
-        if page.primary && page.epoch < primary.epoch {
+        if page.is_primary() && page.epoch < primary.epoch {
             let (old, new) = (page.epoch, primary.epoch);
             problems.push(format!(
                 "node {node} still thinks it is the primary, of epoch {old} before {new}"
             ));
-        } else if page.primary && page.node != primary.node {
+        } else if page.is_primary() && page.node != primary.node {
             let other = primary.node;
             problems.push(format!("nodes {other} and {node} both say they are the primary"));
         } else if !page.serving {
@@ -226,7 +229,7 @@ fn seen(replica: &Replica) -> Row {
         durable: replica.durable,
         applied: None,
         lag_entries: Some(replica.lag_entries),
-        lag_seconds: Some(replica.lag_s),
+        lag_seconds: Some(replica.lag_seconds),
     }
 }
 
@@ -242,7 +245,7 @@ fn own_row(address: &str, page: &Page, is_primary: bool) -> Row {
         durable: page.durable,
         applied: Some(page.applied),
         lag_entries: upstream.map(|upstream| upstream.lag_entries),
-        lag_seconds: upstream.map(|upstream| upstream.lag_s),
+        lag_seconds: upstream.map(|upstream| upstream.lag_seconds),
     }
 }
 

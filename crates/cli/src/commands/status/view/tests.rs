@@ -13,7 +13,7 @@ fn replica(node: u64, state: &str, lag_entries: u64) -> Replica {
         received: 4_812_077 - lag_entries,
         durable: 4_812_077 - lag_entries,
         lag_entries,
-        lag_s: 48.0,
+        lag_seconds: 48.0,
     }
 }
 
@@ -22,7 +22,7 @@ fn primary(replicas: Vec<Replica>) -> Page {
         schema: "antiphon.status/1".to_owned(),
         cluster: "shop".to_owned(),
         node: 1,
-        primary: true,
+        role: "primary".to_owned(),
         serving: true,
         epoch: 7,
         floor: "quorum".to_owned(),
@@ -39,8 +39,8 @@ fn primary(replicas: Vec<Replica>) -> Page {
 }
 
 fn own_page(node: u64) -> Page {
-    let upstream = Upstream { node: 1, connected: true, lag_entries: 0, lag_s: 0.0 };
-    Page { node, primary: false, upstream: Some(upstream), ..primary(Vec::new()) }
+    let upstream = Upstream { node: 1, connected: true, lag_entries: 0, lag_seconds: 0.0 };
+    Page { node, role: "replica".to_owned(), upstream: Some(upstream), ..primary(Vec::new()) }
 }
 
 fn view(pages: Vec<Page>) -> View {
@@ -113,7 +113,7 @@ fn without_an_answer_nothing_is_claimed() {
     assert_eq!(
         view.text(),
         "! n1:7201 does not answer: refused\n\
-         How much more may fail is unknown: no primary was asked.\n"
+         How much more may fail is unknown: no primary answers.\n"
     );
 }
 
