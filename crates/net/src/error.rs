@@ -62,6 +62,9 @@ pub enum Refusal {
     /// It speaks another version, or something else.
     #[error("it does not speak this protocol")]
     Foreign,
+    /// It began a handshake and did not end it, as one who has no protocol in common with us.
+    #[error("the handshake was not finished")]
+    Unfinished,
     /// It refused us, and said why as well as it could.
     #[error("refused by the other side: {0}")]
     ByPeer(String),
@@ -85,6 +88,7 @@ impl Refusal {
             Self::Duplicate(_) => "duplicate",
             Self::Busy => "busy",
             Self::Foreign => "foreign",
+            Self::Unfinished => "unfinished",
             Self::ByPeer(_) => "by_peer",
         }
     }

@@ -27,8 +27,8 @@ fn word(text: &'static str) -> Outgoing {
 
 /// What is there on a lane, without waiting.
 fn there(link: &MemoryLink, lane: Lane) -> Option<Bytes> {
-    let mut cx = std::task::Context::from_waker(Waker::noop());
-    match link.end.poll_receive_one(&mut cx, lane) {
+    let cx = std::task::Context::from_waker(Waker::noop());
+    match link.end.poll_receive_one(&cx, lane) {
         Poll::Ready(Ok(Ok(message))) => Some(message),
         Poll::Ready(Ok(Err(_)) | Err(_)) | Poll::Pending => None,
     }

@@ -20,6 +20,7 @@ pub(super) type Verdict = Arc<Mutex<Option<Refusal>>>;
 /// What was seen of one connection.
 pub(super) struct Seen {
     pub(super) certificate: Option<Vec<u8>>,
+    judged: bool, // the handshake came to an end, good or bad
     remote: Option<SocketAddr>,
     verdict: Option<Verdict>,
 }
@@ -44,7 +45,7 @@ impl Subscriber for Watcher {
         info: &ConnectionInfo<'_>,
     ) -> Seen {
         let verdict = info.application.and_then(|it| it.downcast_ref::<Verdict>()).cloned();
-        Seen { certificate: None, remote: None, verdict }
+        Seen { certificate: None, judged: false, remote: None, verdict }
     }
 
     fn on_connection_started(
@@ -62,6 +63,7 @@ impl Subscriber for Watcher {
         _meta: &ConnectionMeta,
         event: &TlsExporterReady<'_>,
     ) {
+        seen.judged = true;
         // A failure here leaves no certificate, which is refused as such.
         let chain = event.session.peer_cert_chain_der().unwrap_or_default();
         seen.certificate = chain.into_iter().next();
@@ -73,6 +75,7 @@ impl Subscriber for Watcher {
         meta: &ConnectionMeta,
         event: &TlsHandshakeFailed<'_>,
     ) {
+        seen.judged = true;
         let refusal = match event.error.downcast_ref::<TlsError>() {
             Some(error) => refusal_of(error),
             None => Refusal::Invalid(event.error.to_string()),
@@ -95,10 +98,11 @@ impl Subscriber for Watcher {
         meta: &ConnectionMeta,
         event: &ConnectionClosed,
     ) {
-        // That no protocol fits is found beside TLS, not by it.
-        let foreign = close::alert(event.error) == Some(close::NO_APPLICATION_PROTOCOL);
-        if foreign && matches!(meta.endpoint_type, EndpointType::Server { .. }) {
-            self.refusals.note(&Refusal::Foreign, seen.remote);
+        // What fails beside TLS, such as having no protocol in common, is found only here.
+        if !seen.judged && matches!(meta.endpoint_type, EndpointType::Server { .. }) {
+            let foreign = close::alert(event.error) == Some(close::NO_APPLICATION_PROTOCOL);
+            let refusal = if foreign { Refusal::Foreign } else { Refusal::Unfinished };
+            self.refusals.note(&refusal, seen.remote);
         }
     }
 }

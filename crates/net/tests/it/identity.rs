@@ -43,8 +43,10 @@ async fn check_caller(show: Option<&Pair>, signer: &Signer, protocol: &str, kind
                 assert!(matches!(stream.receive().await, Err(_) | Ok(None)), "{kind}");
             }
         }
-        until(|| one.refusals().count(kind) == 1).await;
-        assert_eq!(one.refusals().counts().len(), 1, "{:?}", one.refusals().counts());
+        until(|| !one.refusals().counts().is_empty()).await;
+        // A caller without an answer asks again, and is refused again.
+        let kinds: Vec<&str> = one.refusals().counts().into_keys().collect();
+        assert_eq!(kinds, [kind]);
     })
     .await;
 }
@@ -90,7 +92,7 @@ async fn a_caller_with_other_names_is_refused() {
 #[tokio::test]
 async fn a_caller_with_another_protocol_is_refused() {
     let signer = Signer::new();
-    check_caller(Some(&signer.sign(&[NODE_2], Time::Now)), &signer, "h3", "foreign").await;
+    check_caller(Some(&signer.sign(&[NODE_2], Time::Now)), &signer, "h3", "unfinished").await;
 }
 
 /// Node 2 calls a node 1 that shows this certificate, and refuses it for this reason.
@@ -307,7 +309,7 @@ async fn stray_datagrams_do_no_harm() {
 
 #[tokio::test]
 async fn certificates_are_exchanged_while_links_stand() {
-    within(async {
+    within(Box::pin(async {
         let (old, new) = (Signer::new(), Signer::new());
         let (one, two) = (bind(&old, 1).await, bind(&old, 2).await);
         let address = one.local_address();
@@ -333,7 +335,7 @@ async fn certificates_are_exchanged_while_links_stand() {
         let refused = stale.connect(node(1), &one.local_address()).await.unwrap_err();
         assert_eq!(refused, ConnectError::Refused(Refusal::UnknownAuthority));
         link(&one, &two).await;
-    })
+    }))
     .await;
 }
 
