@@ -22,7 +22,8 @@ use antiphon_proto::{Batch, EntryId, Epoch, Incarnation, Lsn, ShardId, StoreUuid
 use crate::disk::{Access, Disk};
 use crate::mutation::{Mutation, Planted};
 use crate::store::LOG_DIR;
-use crate::{Options, Position, SHARDS_MAX, StoreError};
+use crate::superblock::Superblock;
+use crate::{Damage, Options, Position, SHARDS_MAX, StoreError};
 use group::{
     Check, Control, ControlKind, GROUP_HEADER, GROUP_HEADER_BYTES, GroupHeader, align, behind,
 };
@@ -137,7 +138,14 @@ impl Log {
             planted: options.planted,
         };
         let found = recover(&place, &recovery::believed(believed, options.planted), None)?;
-        assert!(found.incarnation < incarnation.get(), "a run is newer than all before it");
+        if found.incarnation >= incarnation.get() {
+            return Err(StoreError::damaged(Damage {
+                path: Superblock::path(data_dir),
+                offset: 0,
+                entries: None,
+                what: "it is older than the log, as if it were from a copy of another time",
+            }));
+        }
         let workshop = Workshop::open(Arc::clone(&disk), &dir, options.planted)?;
         let mut preparer = Preparer::start(workshop, options.prepare)?;
         if let Some(ready) = found.prepared.filter(|ready| ready.bytes == options.segment_bytes) {

@@ -118,12 +118,20 @@ impl Store {
         let was_clean = superblock.clean;
         superblock.incarnation = superblock.incarnation.next();
         superblock.clean = false;
-        superblock.save(&*disk, dir)?;
+        if created {
+            // Before any other file: files without a superblock are refused.
+            superblock.save(&*disk, dir)?;
+        }
         let hard_dir = dir.join(HARD_DIR);
         let (hard_states, hard) =
             HardStates::open(Arc::clone(&disk), &hard_dir, store, options.planted)?;
         let run = (store, superblock.incarnation);
         let (log, recovery) = Log::open(Arc::clone(&disk), dir, run, options)?;
+        if !created {
+            // After the log was compared with the old one, and before anything is written in
+            // this run's name.
+            superblock.save(&*disk, dir)?;
+        }
         let reader = log.reader();
         let limits = (options.snapshots_kept, options.planted);
         let snapshots = Arc::new(Snapshots::open(Arc::clone(&disk), dir, store, limits)?);

@@ -230,6 +230,11 @@ pub(crate) fn decode_record(bytes: &[u8]) -> Result<Record<'_>, FrameError> {
     }
 }
 
+/// Whether a control record stands at the start of `bytes`.
+pub(crate) fn is_control(bytes: &[u8]) -> bool {
+    Control::decode(bytes).is_some()
+}
+
 /// The first sector's start at or behind an offset.
 pub(crate) fn align(offset: u64) -> u64 {
     offset.next_multiple_of(SECTOR_BYTES)

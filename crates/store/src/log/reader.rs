@@ -3,11 +3,13 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, RwLock};
 
-use antiphon_proto::{Batch, Chain, EntryId, Epoch, Frame, FrameError, HEADER_BYTES, Lsn, ShardId};
+use antiphon_proto::{
+    Batch, Chain, EntryId, Epoch, Frame, FrameError, HEADER_BYTES, Lsn, ShardId, frame_bytes,
+};
 use bytes::{Bytes, BytesMut};
 
 use super::Shared;
-use super::group::{GROUP_HEADER, Record, behind, decode_record};
+use super::group::{GROUP_HEADER, behind, is_control};
 use super::index::{Index, Point, ShardIndex};
 use super::replay::position_of;
 use super::segment::Segment;
@@ -208,7 +210,7 @@ impl<'a> Walk<'a> {
                 continue;
             }
             let position = position_of(&frame);
-            if position.id.lsn != self.next || !frame.continues(self.chain) {
+            if position.id.lsn != self.next {
                 return Err(bad("an entry does not continue the log"));
             }
             if self.next >= self.from {
@@ -218,9 +220,9 @@ impl<'a> Walk<'a> {
                 if self.out.is_empty() {
                     self.before = self.chain;
                 }
-                let frame: &[u8] = self.at_hand(length).unwrap_or_default();
-                let frame = Bytes::copy_from_slice(frame);
-                self.out.extend_from_slice(&frame);
+                let mut out = std::mem::take(&mut self.out);
+                out.extend_from_slice(self.at_hand(length).unwrap_or_default());
+                self.out = out;
             }
             self.chain = position.chain;
             self.next = self.next.next();
@@ -235,21 +237,19 @@ impl<'a> Walk<'a> {
             return self.next_group();
         }
         self.fetch(HEADER_BYTES)?;
-        let bad = |what| damaged(self.start, self.shard, self.next, what);
         let rest = usize::try_from(self.group_end - self.at).unwrap_or(usize::MAX);
-        let there = self.rest();
-        let found = decode_record(there.get(..there.len().min(rest)).unwrap_or_default());
-        match found {
-            Ok(Record::Frame(frame)) => Ok(Step::Frame(frame.bytes.len())),
-            Ok(Record::Control(_)) => {
+        match frame_bytes(self.rest()) {
+            Ok(length) if length <= rest => {
+                self.fetch(length)?;
+                Ok(Step::Frame(length))
+            }
+            Err(FrameError::Magic) if is_control(self.rest()) => {
                 self.at += GROUP_HEADER;
                 Ok(Step::Passed)
             }
-            Err(FrameError::Short { need, .. }) if need <= rest && need > there.len() => {
-                self.fetch(need)?;
-                Ok(Step::Passed)
+            Ok(_) | Err(_) => {
+                Err(damaged(self.start, self.shard, self.next, "an entry is not readable"))
             }
-            Err(_) => Err(bad("an entry is not readable")),
         }
     }
 

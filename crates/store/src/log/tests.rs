@@ -135,3 +135,44 @@ fn a_log_begins_anew_behind_a_snapshot() {
     assert_eq!(reader.bounds(SHARD).last, maker.position());
     assert_eq!(read_all(&reader, SHARD), expected);
 }
+
+#[test]
+fn readers_go_on_while_the_writer_rolls_and_trims() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = crate::testing::try_open(
+        std::sync::Arc::new(crate::RealDisk),
+        dir.path(),
+        &crate::testing::options(),
+    );
+    let mut committer = store.unwrap().into_committer();
+    let mut maker = Maker::new(SHARD);
+    run(&mut committer, [maker.op(1, 100)]);
+    let reader = committer.reader();
+    let follow = move || {
+        let (mut next, mut read) = (lsn(1), 0_u64);
+        while next <= lsn(3_000) {
+            match reader.read(SHARD, next, 3_000) {
+                Ok(Some(batch)) => {
+                    assert_eq!(batch.first().lsn, next);
+                    read += batch.frames().count() as u64;
+                    next = batch.last().lsn.next();
+                }
+                Ok(None) => std::thread::yield_now(),
+                Err(crate::StoreError::Trimmed { first, .. }) => next = first,
+                Err(error) => panic!("{error}"),
+            }
+        }
+        read
+    };
+    let followers = [std::thread::spawn(follow.clone()), std::thread::spawn(follow)];
+    for round in 1..=300 {
+        run(&mut committer, [maker.op(10, 100)]);
+        if round % 10 == 0 {
+            let trim = lsn(round * 10 - 40);
+            run(&mut committer, [Op::Trim { shard: SHARD, lsn: trim, ticket: 0 }]);
+        }
+    }
+    for follower in followers {
+        assert!(follower.join().unwrap() > 0);
+    }
+}

@@ -243,3 +243,19 @@ fn the_incarnation_never_repeats() {
     let store = try_open(Arc::new(disk), &dir(), &options()).unwrap();
     assert_eq!(store.superblock().store, UUID);
 }
+
+#[test]
+fn a_superblock_from_an_older_copy() {
+    let disk = used();
+    let path = dir().join("superblock");
+    let old = disk.bytes(&path).unwrap();
+    let mut committer = open(disk.clone()).into_committer();
+    let end = committer.reader().bounds(SHARD).last;
+    run(&mut committer, [Maker::after(SHARD, end).op(1, 10)]);
+    drop(committer);
+    disk.remove(&path).unwrap();
+    write_one(&*disk.create(&path).unwrap(), &old, 0).unwrap();
+    for _ in 0..3 {
+        refuses(&disk, identity(), &["superblock", "older than the log"]);
+    }
+}
