@@ -8,6 +8,8 @@ use crate::bench::cpu::Used;
 const THREAD_FULL: f64 = 0.9;
 /// A machine this busy has nothing left to give.
 const MACHINE_FULL: f64 = 0.95;
+/// Other processes that take less of the machine are not worth a word.
+const OTHERS_NOTED: f64 = 0.1;
 
 /// The verdict.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -41,6 +43,8 @@ pub(crate) struct Seen<'a> {
     pub(crate) seconds: f64,
     /// Threads of the generator.
     pub(crate) threads: u32,
+    /// Cores of the machine.
+    pub(crate) cores: usize,
     /// Whether an open loop kept its rate.
     pub(crate) kept_rate: bool,
     /// Processor time.
@@ -62,7 +66,7 @@ pub(crate) fn verdict(seen: Seen<'_>) -> Limit {
         }
         None => facts.push("the server's CPU is not visible from here".to_owned()),
     }
-    facts.extend(used.machine_share.map(|share| format!("machine {}", percent(share))));
+    facts.extend(used.machine_share.map(|share| machine(share, used, seen)));
     let by = if seen.kept_rate {
         LimitedBy::Rate
     } else if client >= THREAD_FULL {
@@ -75,6 +79,18 @@ pub(crate) fn verdict(seen: Seen<'_>) -> Limit {
         LimitedBy::Waiting
     };
     Limit { by, because: facts.join(", ") }
+}
+
+/// How busy the machine was, and how much of that was none of this run's doing.
+fn machine(share: f64, used: &Used, seen: Seen<'_>) -> String {
+    let ours: f64 = used.servers.iter().map(|server| server.seconds).sum();
+    let whole = seen.seconds.max(f64::MIN_POSITIVE) * seen.cores as f64;
+    let others = share - (ours + used.client_seconds) / whole;
+    // A server that is not visible is not told from others.
+    if used.servers.is_empty() || others < OTHERS_NOTED {
+        return format!("machine {}", percent(share));
+    }
+    format!("machine {}, {} of it by other processes", percent(share), percent(others))
 }
 
 impl LimitedBy {

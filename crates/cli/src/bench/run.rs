@@ -41,6 +41,7 @@ pub(crate) fn execute(plan: &Plan, pids: &[u32]) -> anyhow::Result<Report> {
     report.limit = verdict(Seen {
         seconds: report.seconds,
         threads: plan.load.threads,
+        cores: cores(),
         kept_rate: kept_rate(&report),
         used: &report.cpu,
     });
@@ -133,6 +134,10 @@ fn join<T>(thread: thread::ScopedJoinHandle<'_, anyhow::Result<T>>) -> anyhow::R
     }
 }
 
+fn cores() -> usize {
+    thread::available_parallelism().map_or(1, usize::from)
+}
+
 fn kept_rate(report: &Report) -> bool {
     report
         .load
@@ -143,7 +148,8 @@ fn kept_rate(report: &Report) -> bool {
 /// A report of `plan` before anything is counted.
 fn blank(plan: &Plan, started_at: String, used: Used) -> Report {
     let nothing = Tally::new(window(plan.length), false);
-    let seen = Seen { seconds: 0.0, threads: plan.load.threads, kept_rate: false, used: &used };
+    let threads = plan.load.threads;
+    let seen = Seen { seconds: 0.0, threads, cores: cores(), kept_rate: false, used: &used };
     Report {
         schema: SCHEMA.to_owned(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
