@@ -353,11 +353,16 @@ impl Engine {
                 continue;
             };
             let through = matches!(self.overlay.find(place, hash, item.key()), Seen::Through(_));
-            if found == limit || !pending.fits() || !through {
+            if found == limit || !through {
                 continue;
             }
+            let before = pending.len();
             let key = Key { db, place, hash, bytes: item.key() };
             pending.put(&key, Item::string(item.key(), b"", None), What::Gone);
+            if !pending.fits() {
+                pending.truncate(before);
+                break;
+            }
             found += 1;
         }
         let mut counts = self.counts.get();

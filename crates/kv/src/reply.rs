@@ -78,8 +78,11 @@ impl Fault {
         Self(Cow::Borrowed(text))
     }
 
-    pub(crate) const fn text_of(text: String) -> Self {
-        Self(Cow::Owned(text))
+    /// A text with words of the client in it, which must not end the line.
+    pub(crate) fn text_of(text: String) -> Self {
+        let one_line =
+            if text.contains(['\r', '\n']) { text.replace(['\r', '\n'], " ") } else { text };
+        Self(Cow::Owned(one_line))
     }
 
     /// A command has the wrong number of words.

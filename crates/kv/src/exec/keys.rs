@@ -9,6 +9,8 @@ use crate::reply::{Fault, ReplySink};
 
 /// Strings up to this length lie with their header, and have an encoding's name of their own.
 const EMBEDDED_BYTES_MAX: usize = 44;
+/// Bytes of an unknown word that an error repeats.
+const SHOWN_BYTES_MAX: usize = 128;
 /// What `MEMORY USAGE` adds to an item's bytes for its place in the tables.
 const TABLE_BYTES: usize = 32;
 
@@ -235,7 +237,7 @@ fn help<S: ReplySink>(run: &mut Run<'_, '_, S>, lines: &[&str]) {
 }
 
 fn unknown_subcommand(word: &[u8], command: &str) -> Fault {
-    let word = String::from_utf8_lossy(word);
+    let word = String::from_utf8_lossy(word.get(..SHOWN_BYTES_MAX).unwrap_or(word));
     Fault::text_of(format!("ERR unknown subcommand '{word}'. Try {command} HELP."))
 }
 

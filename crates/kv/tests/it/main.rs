@@ -1,6 +1,8 @@
 //! Commands against the engine, as a primary and its replica see them.
 
 #[cfg(test)]
+mod any;
+#[cfg(test)]
 mod counters;
 #[cfg(test)]
 mod expiry;

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use proptest::prelude::*;
 
-use crate::kit::Pair;
+use crate::kit::{Pair, words};
 
 /// A command on a value.
 #[derive(Debug, Clone)]
@@ -30,11 +30,23 @@ enum OnKey {
     Flush,
 }
 
+/// A command of a transaction.
+#[derive(Debug, Clone)]
+enum Part {
+    Value(OnValue),
+    Key(OnKey),
+}
+
+fn part() -> impl Strategy<Value = Part> {
+    prop_oneof![on_value().prop_map(Part::Value), on_key().prop_map(Part::Key)]
+}
+
 /// What may happen.
 #[derive(Debug, Clone)]
 enum Step {
     Value(OnValue),
     Key(OnKey),
+    Together(Vec<Part>),
     DbSize,
     Keys,
     Later(u64),
@@ -73,6 +85,7 @@ fn step() -> impl Strategy<Value = Step> {
     prop_oneof![
         15 => on_value().prop_map(Step::Value),
         10 => on_key().prop_map(Step::Key),
+        2 => proptest::collection::vec(part(), 1..40).prop_map(Step::Together),
         1 => Just(Step::DbSize),
         2 => Just(Step::Keys),
         3 => (1..20_u64).prop_map(Step::Later),
@@ -236,6 +249,26 @@ fn command(
     }
 }
 
+/// Runs commands as one entry on both; panics when they differ.
+fn together(pair: &mut Pair, model: &mut Model, parts: &[Part]) {
+    let before = model.now.clone();
+    for part in parts {
+        let line = match part {
+            Part::Value(on_value) => model.on_value(on_value, pair.now_ms),
+            Part::Key(on_key) => model.on_key(on_key, pair.now_ms),
+        };
+        if let Some((line, want)) = line {
+            assert_eq!(pair.execute(&words(&line)), want, "{line} of {parts:?}");
+        }
+    }
+    let want: Vec<String> = model.now.keys().map(u8::to_string).collect();
+    assert_eq!(sorted_keys(&pair.execute(&words("KEYS *"))), want);
+    match pair.propose() {
+        Some(_) => model.history.push(before),
+        None => assert_eq!(model.now, before),
+    }
+}
+
 /// Takes one step on both; panics when they differ.
 fn take(pair: &mut Pair, model: &mut Model, step: &Step) {
     let now_ms = pair.now_ms;
@@ -243,6 +276,7 @@ fn take(pair: &mut Pair, model: &mut Model, step: &Step) {
     match step {
         Step::Value(on_value) => command(pair, model, |model| model.on_value(on_value, now_ms)),
         Step::Key(on_key) => command(pair, model, |model| model.on_key(on_key, now_ms)),
+        Step::Together(parts) => together(pair, model, parts),
         Step::Keys => {
             let want: Vec<String> = model.now.keys().map(u8::to_string).collect();
             assert_eq!(sorted_keys(&pair.say("KEYS *")), want);
@@ -277,8 +311,6 @@ fn take(pair: &mut Pair, model: &mut Model, step: &Step) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 400, ..ProptestConfig::default() })]
-
     #[test]
     fn replies_are_those_of_a_map(steps in proptest::collection::vec(step(), 1..120)) {
         let (mut pair, mut model) = (Pair::default(), Model::default());
