@@ -212,6 +212,18 @@ impl ShardIndex {
         self.runs.get(self.runs.partition_point(|run| run.first <= lsn))
     }
 
+    /// Whether any of these entries belongs to the log and cannot be read.
+    pub(crate) fn lacks(&self, first: Lsn, last: Lsn) -> bool {
+        let mut at = first.max(self.base.id.lsn.next());
+        while at <= last.min(self.end.id.lsn) {
+            match self.run(at) {
+                Some(run) => at = run.last.next(),
+                None => return true,
+            }
+        }
+        false
+    }
+
     /// The identity of an entry of this log.
     pub(crate) fn entry(&self, lsn: Lsn) -> Option<EntryId> {
         if lsn == self.base.id.lsn {

@@ -27,7 +27,9 @@ use crate::{Damage, StoreError};
 pub struct Recovery {
     /// A group that was never acknowledged and not whole: it was cut.
     pub torn: Option<Torn>,
-    /// Bytes that were durable and are not what was written: nothing of it was cut.
+    /// Bytes that were durable and are not what was written: nothing of it was cut. Entries are
+    /// missing only where `entries` names them; the place of damage that was made good since
+    /// is still reported until its segment is trimmed.
     pub damage: Vec<Damage>,
     /// Whether the log ends before what it had acknowledged: the node has forgotten something.
     pub amnesia: bool,
@@ -115,7 +117,7 @@ pub(crate) fn recover(
         let sealed_at = next.map(|next| next.header.first_group);
         if let Some(first_group) = sealed_at
             && verify.is_none()
-            && load_sidecar(place, &mut replay, segment.number, first_group)?
+            && load_sidecar(place, &mut replay, segment, first_group)?
         {
             continue;
         }
@@ -173,11 +175,16 @@ fn begin_segment(
 fn load_sidecar(
     place: &Place,
     replay: &mut Replay,
-    segment: u64,
+    segment: &Segment,
     next_first_group: u64,
 ) -> Result<bool, StoreError> {
-    let sidecar = Sidecar::load(&*place.disk, &place.dir, place.store, segment)?;
-    let Some(sidecar) = sidecar.filter(|sidecar| sidecar.next_group == next_first_group) else {
+    let sidecar = Sidecar::load(&*place.disk, &place.dir, place.store, segment.number)?;
+    // An index from an earlier life of the number was written by an earlier run.
+    let fits = |sidecar: &Sidecar| {
+        let of_this_life = sidecar.incarnation >= segment.header.incarnation;
+        sidecar.next_group == next_first_group && of_this_life
+    };
+    let Some(sidecar) = sidecar.filter(fits) else {
         return Ok(false);
     };
     for (shard, effect) in sidecar.effects {
@@ -226,6 +233,7 @@ fn finish(
         replay.next_group = hint.group + 1;
         active = None;
     }
+    forgive(&mut replay);
     // A group that was lost leaves no place to go on in.
     let lost = ending == Some(Ending::Lost) || (active.is_none() && hint.group > 0);
     recovery.amnesia = lost;
@@ -246,6 +254,17 @@ fn finish(
         incarnation: replay.incarnation,
         prepared,
     })
+}
+
+/// Entries that were cut, trimmed or appended again after the damage are not missed any more;
+/// the damaged place itself stays reported.
+fn forgive(replay: &mut Replay) {
+    for damage in &mut replay.damage {
+        damage.entries = damage.entries.filter(|(shard, first, last)| {
+            replay.shards.get(shard).is_some_and(|index| index.lacks(*first, *last))
+        });
+    }
+    replay.damage.dedup();
 }
 
 /// Notes which entries were acknowledged once and are gone from the end.

@@ -4,7 +4,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use crate::disk::Disk;
+use crate::disk::{Disk, write_one};
 use crate::testing::{Maker, OTHER, SHARD, dir, lsn, options, run, try_open};
 use crate::{Op, Options, SimDisk, StoreError};
 
@@ -217,6 +217,11 @@ fn damage_is_reported_and_the_rest_can_be_read() {
     let mut again = Maker::after(SHARD, end);
     run(&mut committer, [again.op(4, 100)]);
     assert_eq!(committer.reader().bounds(SHARD).last, again.position());
+    drop(committer);
+    let store = try_open(Arc::new(disk), &dir(), &options()).unwrap();
+    assert!(!store.recovery().damage.is_empty(), "the place is still bad");
+    assert!(store.recovery().damage.iter().all(|damage| damage.entries.is_none()));
+    assert_eq!(crate::testing::read_all(&store.reader(), SHARD).len(), 2 * 384 + 4 * 164);
 }
 
 #[test]
@@ -241,4 +246,38 @@ fn a_lost_end_is_amnesia_and_is_not_written_over() {
     run(&mut committer, [Maker::after(SHARD, end).op(1, 320)]);
     assert_eq!(disk.bytes(&path).unwrap(), damaged);
     assert_eq!(committer.stats().segments, 2);
+}
+
+#[test]
+fn a_log_cut_at_any_byte_keeps_its_longest_whole_part() {
+    let disk = SimDisk::new(1);
+    let open = |disk: &SimDisk| try_open(Arc::new(disk.clone()), &dir(), &options()).unwrap();
+    let mut committer = open(&disk).into_committer();
+    let mut maker = Maker::new(SHARD);
+    run(&mut committer, (0..6).map(|_| maker.op(2, 250)));
+    let expected = crate::testing::read_all(&committer.reader(), SHARD);
+    drop(committer);
+    let path = dir().join("log").join("0000000000000001.log");
+    let whole = disk.bytes(&path).unwrap();
+    // A header's sector, then groups of two sectors each: 692 bytes and padding.
+    let (group, frame) = (64 + 2 * (64 + 250), 64 + 250);
+    for length in (0..whole.len()).step_by(step()) {
+        let disk = disk.fork();
+        disk.remove(&path).unwrap();
+        write_one(&*disk.create(&path).unwrap(), &whole[..length], 0).unwrap();
+        let store = open(&disk);
+        let groups = (0..6).filter(|at| 512 + at * 1024 + group <= length).count();
+        let end = store.reader().bounds(SHARD).last.id.lsn;
+        assert_eq!(end.get(), groups as u64 * 2, "cut at {length}");
+        assert_eq!(store.recovery().damage, vec![], "nothing was acknowledged by a note");
+        if groups > 0 {
+            let kept = crate::testing::read_all(&store.reader(), SHARD);
+            assert_eq!(kept, expected[..groups * 2 * frame], "cut at {length}");
+        }
+        let mut after = Maker::after(SHARD, store.reader().bounds(SHARD).last);
+        let mut committer = store.into_committer();
+        run(&mut committer, [after.op(1, 100)]);
+        drop(committer);
+        assert_eq!(open(&disk).reader().bounds(SHARD).last, after.position(), "cut at {length}");
+    }
 }
