@@ -42,6 +42,10 @@ pub(crate) struct Global {
 /// One command of the tree.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
+    /// Start a cluster on this machine: one command, three nodes
+    Demo(Box<commands::demo::DemoArgs>),
+    /// Run one node
+    Serve(commands::serve::ServeArgs),
     /// Measure throughput and latency of a Redis-protocol server
     Bench(Box<commands::bench::BenchArgs>),
     /// Show the cluster on one screen

@@ -4,7 +4,9 @@ pub(crate) mod bench;
 pub(crate) mod cert;
 pub(crate) mod completions;
 pub(crate) mod config;
+pub(crate) mod demo;
 pub(crate) mod log;
+pub(crate) mod serve;
 pub(crate) mod status;
 
 use crate::args::Command;
@@ -17,6 +19,8 @@ use crate::output::Screen;
 /// Whatever the command could not do; a [`crate::exit::Problem`] in the chain names its code.
 pub(crate) fn run(command: Command, screen: &mut Screen) -> anyhow::Result<Exit> {
     match command {
+        Command::Demo(args) => demo::run(&args, screen),
+        Command::Serve(args) => serve::run(&args, screen),
         Command::Bench(args) => bench::run(&args, screen),
         Command::Cert(command) => cert::run(&command, screen),
         Command::Completions(args) => completions::completions(&args, screen),

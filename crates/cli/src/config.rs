@@ -21,7 +21,7 @@ pub use options::{
 };
 pub use schema::{Key, Kind, Presence, Section, key_at, sections};
 pub use show::{annotated, with_origins};
-pub use value::{ByteLen, Endpoint, Listen, Member, Setting, TransportKind};
+pub use value::{ByteLen, Endpoint, Listen, Member, Setting, ShapeKind, TransportKind};
 
 #[cfg(test)]
 mod tests;

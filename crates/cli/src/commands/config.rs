@@ -129,6 +129,16 @@ impl ConfigArgs {
     }
 }
 
+/// The layers with this file and nothing else.
+///
+/// # Errors
+/// When the file cannot be read or a key is unknown.
+pub(crate) fn layers_of(path: &Path) -> anyhow::Result<Layers> {
+    let file = Some((path.to_path_buf(), read(path)?));
+    Layers::merge(&Sources { file, environment: Vec::new(), flags: Vec::new() })
+        .map_err(|error| refused(&error))
+}
+
 fn read(path: &Path) -> anyhow::Result<String> {
     std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))
 }
@@ -156,7 +166,7 @@ fn names_of_flags(command: &clap::Command, names: &mut Vec<String>) {
     }
 }
 
-fn refused(refused: &Refused) -> anyhow::Error {
+pub(crate) fn refused(refused: &Refused) -> anyhow::Error {
     let next = "`antiphon config init` explains every key";
     Problem::new(Exit::Failed, refused.to_string(), next).into()
 }

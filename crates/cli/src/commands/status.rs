@@ -52,7 +52,7 @@ pub(crate) fn run(args: &StatusArgs, screen: &mut Screen) -> anyhow::Result<Exit
     let begun = Instant::now();
     loop {
         let left = args.timeout.saturating_sub(begun.elapsed());
-        let view = look(args, left.max(LOOK_EVERY));
+        let view = look(&args.address, left.max(LOOK_EVERY));
         let there = match args.wait {
             Some(Awaited::Healthy) => view.is_healthy(),
             Some(Awaited::Serving) => view.is_serving(),
@@ -70,11 +70,15 @@ pub(crate) fn run(args: &StatusArgs, screen: &mut Screen) -> anyhow::Result<Exit
     }
 }
 
-fn look(args: &StatusArgs, patience: Duration) -> View {
+/// The picture of the cluster whose pages are at these addresses, as text.
+pub(crate) fn table_of(addresses: &[String]) -> String {
+    look(addresses, LOOK_EVERY).text()
+}
+
+fn look(addresses: &[String], patience: Duration) -> View {
     // One node may hang; the others are not kept waiting for it.
     let answers = std::thread::scope(|scope| {
-        let asked: Vec<_> = args
-            .address
+        let asked: Vec<_> = addresses
             .iter()
             .map(|address| (address, scope.spawn(move || fetch::status(address, patience))))
             .collect();

@@ -9,7 +9,8 @@ use antiphon_proto::{NodeId, Policy};
 use crate::config::Presence::{Default, Optional, Required};
 use crate::config::schema::section;
 use crate::config::{
-    ByteLen, Complaint, Endpoint, Layers, Listen, Member, Refused, Section, TransportKind,
+    ByteLen, Complaint, Endpoint, Layers, Listen, Member, Refused, Section, ShapeKind,
+    TransportKind,
 };
 
 /// All sections, in the order in which a reader wants them.
@@ -100,6 +101,9 @@ section! {
   { id = 2, peer = \"127.0.0.1:7302\", resp = \"127.0.0.1:7102\" },
   { id = 3, peer = \"127.0.0.1:7303\", resp = \"127.0.0.1:7103\" },
 ]");
+        /// How the replication tree is drawn: star, or chain where each node sends to the next.
+        /// Default star: no write waits for more than the fastest majority.
+        shape: ShapeKind = Default("\"star\"");
         /// Policy whose acknowledgements survive every automatic failover: local, ack(n), quorum,
         /// all, region(n) or prefix(n). Default quorum: of three nodes any one may be lost without loss or stop.
         floor: Policy = Default("\"quorum\"");

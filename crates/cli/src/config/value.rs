@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
-use antiphon_proto::{NodeId, Policy, PolicyError};
+use antiphon_proto::{NodeId, Policy, PolicyError, Shape};
 use toml::Value;
 
 use crate::config::{Kind, nearest};
@@ -256,6 +256,43 @@ impl Setting for TransportKind {
             "quic" => Ok(Self::Quic),
             "memory" => Ok(Self::Memory),
             other => Err(choice(other, &["quic", "memory"])),
+        }
+    }
+}
+
+/// How the replication tree is drawn.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum ShapeKind {
+    /// The primary sends to every other node.
+    Star,
+    /// Each node sends to the next.
+    Chain,
+}
+
+impl fmt::Display for ShapeKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Star => "star",
+            Self::Chain => "chain",
+        })
+    }
+}
+
+impl From<ShapeKind> for Shape {
+    fn from(kind: ShapeKind) -> Self {
+        match kind {
+            ShapeKind::Star => Self::Star,
+            ShapeKind::Chain => Self::Chain,
+        }
+    }
+}
+
+impl Setting for ShapeKind {
+    fn from_value(value: &Value) -> Result<Self, String> {
+        match text(value)? {
+            "star" => Ok(Self::Star),
+            "chain" => Ok(Self::Chain),
+            other => Err(choice(other, &["star", "chain"])),
         }
     }
 }

@@ -1,0 +1,122 @@
+//! `antiphon demo`: a cluster on this machine, gone when it ends.
+
+mod layout;
+mod load;
+mod nodes;
+mod text;
+
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use clap::Args;
+use tokio::signal::unix::{SignalKind, signal};
+
+use crate::commands::demo::layout::Layout;
+use crate::commands::demo::load::Load;
+use crate::commands::demo::nodes::Nodes;
+use crate::config::ShapeKind;
+use crate::exit::{Exit, Problem};
+use crate::output::Screen;
+
+/// A demo that is not ready after this long says so and ends.
+const READY_WITHIN: Duration = Duration::from_secs(30);
+/// How often nodes and load are looked at.
+const LOOK_EVERY: Duration = Duration::from_millis(100);
+
+/// Flags of `demo`.
+#[derive(Debug, Clone, Args)]
+#[command(after_help = "Examples:
+  antiphon demo
+  antiphon demo --nodes 5 --no-load
+  antiphon demo --keep --dir /tmp/antiphon-demo
+
+Node i listens at RESP-PORT + i - 1 for clients, and so on. It prints one line
+`ready` when writes are accepted, and ends its nodes when it ends.")]
+pub(crate) struct DemoArgs {
+    /// How many nodes
+    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u16).range(1..=15), value_name = "N")]
+    pub(crate) nodes: u16,
+    /// How they replicate
+    #[arg(long, value_enum, default_value_t = ShapeKind::Star)]
+    pub(crate) shape: ShapeKind,
+    /// First port for clients
+    #[arg(long, default_value_t = 7101, value_name = "PORT")]
+    pub(crate) resp_port: u16,
+    /// First port of the pages
+    #[arg(long, default_value_t = 7201, value_name = "PORT")]
+    pub(crate) http_port: u16,
+    /// First port for the other nodes
+    #[arg(long, default_value_t = 7301, value_name = "PORT")]
+    pub(crate) peer_port: u16,
+    /// Where files go [default: a temporary directory; with --keep, antiphon-demo]
+    #[arg(long, value_name = "DIR")]
+    pub(crate) dir: Option<PathBuf>,
+    /// Keep the files, and go on with them the next time
+    #[arg(long)]
+    pub(crate) keep: bool,
+    /// Write nothing by itself
+    #[arg(long)]
+    pub(crate) no_load: bool,
+    /// Nodes as threads of this process, with links in memory instead of QUIC
+    #[arg(long)]
+    pub(crate) in_process: bool,
+}
+
+/// Runs a cluster until it is interrupted.
+///
+/// # Errors
+/// When the nodes can't be started or none accepts writes.
+pub(crate) fn run(args: &DemoArgs, screen: &mut Screen) -> anyhow::Result<Exit> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(async {
+        // From the first moment on an interrupt ends the nodes and not only this process.
+        let mut terminate = signal(SignalKind::terminate())?;
+        let mut interrupt = signal(SignalKind::interrupt())?;
+        let begun = Instant::now();
+        let layout = Layout::make(args)?;
+        screen.answer(&text::heading(args, layout.dir()))?;
+        let mut nodes = Nodes::start(args, &layout)?;
+        tokio::select! {
+            ready = nodes.ready(args, READY_WITHIN) => ready?,
+            _ = terminate.recv() => return end(nodes, layout, screen),
+            _ = interrupt.recv() => return end(nodes, layout, screen),
+        }
+        screen.answer(&text::ready(args, &nodes, begun.elapsed()))?;
+        let load =
+            (!args.no_load).then(|| Load::start(text::addresses(args.resp_port, args.nodes)));
+        let mut look = tokio::time::interval(LOOK_EVERY);
+        loop {
+            tokio::select! {
+                _ = look.tick() => {
+                    for line in nodes.ended() {
+                        screen.note(&line);
+                    }
+                    if let Some(line) = load.as_ref().and_then(Load::line) {
+                        screen.note(&line);
+                    }
+                    if nodes.is_empty() {
+                        let next = "their logs are beside their data; start them again with --keep";
+                        return Err(Problem::new(Exit::Failed, "no node is left", next).into());
+                    }
+                }
+                _ = terminate.recv() => break,
+                _ = interrupt.recv() => break,
+            }
+        }
+        if let Some(load) = load {
+            screen.answer(&load.stop())?;
+        }
+        end(nodes, layout, screen)
+    })
+}
+
+fn end(nodes: Nodes, layout: Layout, screen: &mut Screen) -> anyhow::Result<Exit> {
+    screen.note("ending the nodes");
+    let ended = nodes.stop();
+    let kept = layout.finish()?;
+    if let Some(dir) = kept {
+        screen.note(&format!("files are kept in {}", dir.display()));
+    }
+    ended?;
+    Ok(Exit::Done)
+}

@@ -1,0 +1,114 @@
+//! `antiphon serve`: one node, until it is told to stop.
+
+pub(crate) mod setup;
+
+use std::io::Read;
+use std::time::Duration;
+
+use antiphon_server::{ServeError, Serving};
+use clap::Args;
+use tokio::signal::unix::{SignalKind, signal};
+
+use crate::commands::config::ConfigArgs;
+use crate::config::{NodeConfig, Scope, check};
+use crate::exit::{Exit, Problem};
+use crate::output::Screen;
+
+/// Flags of `serve`.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  antiphon serve --config node.toml
+  antiphon serve --config node.toml --set resp.listen=127.0.0.1:7111
+  ANTIPHON_NODE_ID=2 antiphon serve --config node.toml
+
+SIGTERM and SIGINT stop the node in order; a second one stops it at once.
+RUST_LOG chooses what is logged, such as RUST_LOG=debug.")]
+pub(crate) struct ServeArgs {
+    #[command(flatten)]
+    pub(crate) from: ConfigArgs,
+    /// Stop when stdin ends, as when the program that started this one is gone
+    #[arg(long, hide = true)]
+    stop_with_stdin: bool,
+}
+
+/// Serves until the node has stopped.
+///
+/// # Errors
+/// Why the node could not start, or why it stopped by itself.
+pub(crate) fn run(args: &ServeArgs, screen: &mut Screen) -> anyhow::Result<Exit> {
+    log_to_stderr();
+    let layers = args.from.layers(screen)?;
+    let config =
+        NodeConfig::read(&layers).map_err(|error| crate::commands::config::refused(&error))?;
+    check(&config, Scope::Text).map_err(|error| crate::commands::config::refused(&error))?;
+    let setup = setup::setup(&config)?;
+    let serving = Serving::start(setup).map_err(|error| explained(&error))?;
+    let node = config.node.id;
+    screen.note(&format!("node {node} listens for clients at {}", serving.address()));
+    if args.stop_with_stdin {
+        stop_with_stdin(serving.node().stopper());
+    }
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(async {
+        let stopper = serving.node().stopper();
+        let ended = serving.ended();
+        tokio::pin!(ended);
+        let mut terminate = signal(SignalKind::terminate())?;
+        let mut interrupt = signal(SignalKind::interrupt())?;
+        let mut asked = false;
+        loop {
+            tokio::select! {
+                outcome = &mut ended => {
+                    outcome?;
+                    screen.note(&format!("node {node} has stopped"));
+                    return Ok(Exit::Done);
+                }
+                _ = terminate.recv() => {}
+                _ = interrupt.recv() => {}
+            }
+            if asked {
+                let next = "what was acknowledged is on disk; start the node again";
+                return Err(Problem::new(Exit::Failed, "stopped at once", next).into());
+            }
+            asked = true;
+            screen.note("stopping; once more to stop at once");
+            stopper.send_replace(true);
+        }
+    })
+}
+
+/// The reader's next step for what keeps a node from serving.
+pub(crate) fn explained(error: &ServeError) -> anyhow::Error {
+    let next = match error {
+        ServeError::Node(_) => "`antiphon config check` looks at the machine without starting",
+        ServeError::Listen(_) => "choose another address by resp.listen, or stop who has it",
+        ServeError::Stopped(_) => "the log above says what happened before",
+    };
+    Problem::new(Exit::Failed, error.to_string(), next).into()
+}
+
+/// The library's events go to stderr, with time and level.
+pub(crate) fn log_to_stderr() {
+    use tracing_subscriber::EnvFilter;
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_unset| EnvFilter::new("info"));
+    let installed = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_target(false)
+        .try_init();
+    // Somebody who called this program as a library may have a subscriber already.
+    drop(installed);
+}
+
+/// Stops the node when whoever holds the other end of stdin is gone.
+fn stop_with_stdin(stopper: tokio::sync::watch::Sender<bool>) {
+    std::thread::spawn(move || {
+        let mut sink = [0; 64];
+        let mut stdin = std::io::stdin().lock();
+        while stdin.read(&mut sink).is_ok_and(|bytes| bytes > 0) {}
+        stopper.send_replace(true);
+        // A node that can't stop in order must not outlive its cluster either.
+        std::thread::sleep(Duration::from_secs(10));
+        std::process::exit(i32::from(Exit::Failed.code()));
+    });
+}

@@ -1,0 +1,162 @@
+//! From the configuration of a node to what its crates are told.
+
+use antiphon::{MemberConfig, MemoryNetwork, QuicConfig, TransportConfig};
+use antiphon_net::certs::{self, CertError, CredentialFiles, Credentials};
+use antiphon_proto::{Limits, Policy, Shape};
+use antiphon_server::node::{Names, member_address};
+use antiphon_server::{ClientLimits, Config, Level, Password, Setup, TlsFiles};
+use anyhow::Context;
+
+use crate::config::{ByteLen, Listen, NodeConfig, RespOptions, TransportKind};
+use crate::exit::{Exit, Problem};
+
+/// Everything that a node needs to serve.
+///
+/// # Errors
+/// When a file that the configuration names can't be used.
+pub(crate) fn setup(config: &NodeConfig) -> anyhow::Result<Setup> {
+    let transport = match config.peer.transport {
+        TransportKind::Quic => TransportConfig::Quic(Box::new(quic(config)?)),
+        TransportKind::Memory => {
+            TransportConfig::Memory { network: MemoryNetwork::new(), me: config.node.id }
+        }
+    };
+    setup_over(config, transport)
+}
+
+/// As [`setup`], over links that the caller chose.
+///
+/// # Errors
+/// When a file that the configuration names can't be used.
+pub(crate) fn setup_over(config: &NodeConfig, transport: TransportConfig) -> anyhow::Result<Setup> {
+    let certificate_ends_s = match &config.peer.cert {
+        Some(path) => certs::show(path)?.first().and_then(ends_s),
+        None => None,
+    };
+    let members = config.cluster.members.iter();
+    let names = Names {
+        cluster: config.cluster.name.clone(),
+        shape: config.cluster.shape.to_string(),
+        members: members.map(|member| member_address(member.id, member.resp.as_str())).collect(),
+        certificate_ends_s,
+    };
+    let limits = antiphon_kv::Limits {
+        value_bytes_max: usize_of(config.resp.value_bytes_max),
+        ..antiphon_kv::Limits::default()
+    };
+    Ok(Setup { node: node(config, transport), server: server(config)?, names, limits })
+}
+
+fn ends_s(info: &certs::CertInfo) -> Option<i64> {
+    let since = info.not_after.duration_since(std::time::UNIX_EPOCH).ok()?;
+    i64::try_from(since.as_secs()).ok()
+}
+
+fn usize_of(bytes: ByteLen) -> usize {
+    usize::try_from(bytes.get()).unwrap_or(usize::MAX)
+}
+
+fn node(config: &NodeConfig, transport: TransportConfig) -> antiphon::NodeConfig {
+    let data_dir = config.node.data_dir.clone();
+    let mut node =
+        antiphon::NodeConfig::new(&config.cluster.name, config.node.id, data_dir, transport);
+    let members = config.cluster.members.iter();
+    node.members = members
+        .map(|member| MemberConfig {
+            node: member.id,
+            peer: member.peer.as_str().to_owned(),
+            region: member.region.clone().unwrap_or_default(),
+        })
+        .collect();
+    node.shape = Shape::from(config.cluster.shape);
+    node.floor = config.cluster.floor;
+    node.limits = Limits { window_bytes: usize_of(config.peer.window_bytes), ..Limits::default() };
+    node.segment_bytes = config.log.segment_bytes.get();
+    node.snapshot_bytes = config.log.snapshot_bytes.get();
+    node.snapshot_entries = config.log.snapshot_entries;
+    node.retain_bytes = config.log.retain_bytes.get();
+    node
+}
+
+fn quic(config: &NodeConfig) -> anyhow::Result<QuicConfig> {
+    let need = |path: &Option<std::path::PathBuf>, key: &str| {
+        path.clone().ok_or_else(|| {
+            let what = format!("{key} is needed for peer.transport = \"quic\"");
+            Problem::new(Exit::Failed, what, "`antiphon cert init` and `cert issue` make the files")
+        })
+    };
+    let files = CredentialFiles {
+        certificate: need(&config.peer.cert, "peer.cert")?,
+        key: need(&config.peer.key, "peer.key")?,
+        authorities: need(&config.peer.ca, "peer.ca")?,
+    };
+    let credentials = Credentials::load(&files, &config.cluster.name)
+        .map_err(|error: CertError| anyhow::Error::new(error))?;
+    let mut quic = QuicConfig::new(config.node.id, config.peer.listen.as_str(), credentials);
+    quic.bandwidth_bytes_per_second = config.peer.bandwidth.get();
+    quic.round_trip = config.peer.round_trip;
+    quic.mtu = config.peer.mtu;
+    Ok(quic)
+}
+
+fn server(config: &NodeConfig) -> anyhow::Result<Config> {
+    let RespOptions { listen, max_clients, value_bytes_max, forward_writes, .. } = config.resp;
+    let policy = config.cluster.default_policy.unwrap_or(config.cluster.floor);
+    let limits = &config.limits;
+    let value_bytes = usize_of(value_bytes_max);
+    Ok(Config {
+        listen,
+        http: match config.http.listen {
+            Listen::Off => None,
+            Listen::At(address) => Some(address),
+        },
+        tls: tls(&config.resp),
+        password: password(&config.resp)?,
+        policy: level(policy, config.cluster.floor),
+        policy_timeout: config.resp.policy_timeout,
+        forward: forward_writes,
+        allow_shutdown: false,
+        limits: ClientLimits {
+            clients_max: usize::try_from(max_clients).unwrap_or(usize::MAX),
+            strangers_max: usize::try_from(limits.unauthenticated_clients).unwrap_or(usize::MAX),
+            auth_timeout: limits.authenticate_within,
+            idle_timeout: limits.idle_timeout,
+            bulk_bytes_max: value_bytes,
+            query_bytes_max: value_bytes.saturating_add(1 << 20),
+            output_soft_bytes: usize_of(limits.output_soft_bytes),
+            output_hard_bytes: usize_of(limits.output_hard_bytes),
+            memory_bytes_max: usize_of(limits.connection_bytes_max),
+            ..ClientLimits::default()
+        },
+    })
+}
+
+fn level(policy: Policy, floor: Policy) -> Level {
+    match policy {
+        _ if policy == floor => Level::Stable,
+        Policy::Local => Level::Local,
+        Policy::Received(count) => Level::Received(count),
+        Policy::Ack(count) => Level::Ack(count),
+        Policy::Quorum => Level::Quorum,
+        Policy::All => Level::All,
+        Policy::Region(_) | Policy::Prefix(_) => Level::Stable,
+    }
+}
+
+fn tls(resp: &RespOptions) -> Option<TlsFiles> {
+    let certificate = resp.tls_cert.clone()?;
+    let key = resp.tls_key.clone()?;
+    Some(TlsFiles { certificate, key })
+}
+
+fn password(resp: &RespOptions) -> anyhow::Result<Option<Password>> {
+    let Some(path) = &resp.password_file else { return Ok(None) };
+    let text = std::fs::read_to_string(path)
+        .with_context(|| format!("cannot read the password in {}", path.display()))?;
+    let text = text.trim_end_matches(['\r', '\n']);
+    if text.is_empty() {
+        let what = format!("the password in {} is empty", path.display());
+        return Err(Problem::new(Exit::Failed, what, "write one line into it").into());
+    }
+    Ok(Some(Password::of(text)))
+}

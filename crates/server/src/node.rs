@@ -1,0 +1,356 @@
+//! The shard that sessions stand before, when it is a real one: a node's, on its thread.
+
+use std::io;
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use antiphon::{ApplyError, Local, Machine, NodeStatus, RoleStatus};
+use antiphon_kv::{Cut, Engine};
+use antiphon_proto::{
+    ChildState, ChildStatus, EntryId, Frame, Lsn, NodeId, Policy, Positions, Token,
+};
+use bytes::{Bytes, BytesMut};
+
+use crate::level::Level;
+use crate::shard::{CallError, Counts, Fate, Lost, ProposeError, Role, Shard, View};
+use crate::status::{Distribution, LogFiles, Replica, Status, Upstream};
+
+/// The keyspace as a node's state machine.
+#[derive(Debug)]
+pub struct Keyspace(pub Engine);
+
+struct Picture(Cut);
+
+impl antiphon::Cut for Picture {
+    fn write(self: Box<Self>, out: &mut dyn io::Write) -> io::Result<()> {
+        self.0.write(out)
+    }
+}
+
+impl Machine for Keyspace {
+    fn apply(&mut self, entry: &Frame<'_>) -> Result<(), ApplyError> {
+        let header = entry.header;
+        self.0
+            .apply(header.id.lsn, header.hlc, entry.payload)
+            .map_err(|error| ApplyError(error.to_string()))
+    }
+
+    fn forget_speculation(&mut self) {
+        self.0.forget_speculation();
+    }
+
+    fn cut(&self) -> Box<dyn antiphon::Cut> {
+        Box::new(Picture(self.0.cut()))
+    }
+
+    fn restore(&mut self, from: &mut dyn io::Read) -> io::Result<()> {
+        self.0.restore(from)
+    }
+
+    fn digest(&self) -> [u8; 16] {
+        self.0.digest()
+    }
+}
+
+/// What is known of a member beyond the log: where its clients connect.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MemberAddress {
+    /// The member.
+    pub node: NodeId,
+    /// Host of its client port.
+    pub host: String,
+    /// That port.
+    pub port: u16,
+}
+
+/// Names that pages show.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Names {
+    /// The cluster's name.
+    pub cluster: String,
+    /// `star` or `chain`.
+    pub shape: String,
+    /// All members, this node among them.
+    pub members: Vec<MemberAddress>,
+    /// When this node's certificate ends. Unit: seconds since 1970.
+    pub certificate_ends_s: Option<i64>,
+}
+
+/// A node's shard as sessions see it. A clone is another handle to the same shard.
+#[derive(Debug, Clone)]
+pub struct NodeShard {
+    local: Local<Keyspace>,
+    names: Rc<Names>,
+}
+
+impl NodeShard {
+    /// The shard behind `local`.
+    #[must_use]
+    pub fn new(local: Local<Keyspace>, names: Names) -> Self {
+        Self { local, names: Rc::new(names) }
+    }
+
+    /// The node's own handle.
+    #[must_use]
+    pub const fn local(&self) -> &Local<Keyspace> {
+        &self.local
+    }
+
+    fn address(&self, node: NodeId) -> (String, u16) {
+        let member = self.names.members.iter().find(|member| member.node == node);
+        member.map(|member| (member.host.clone(), member.port)).unwrap_or_default()
+    }
+}
+
+fn level(level: Level) -> antiphon::Level {
+    antiphon::Level::At(match level {
+        Level::Stable => return antiphon::Level::Floor,
+        Level::Local => Policy::Local,
+        Level::Received(count) => Policy::Received(count),
+        Level::Ack(count) => Policy::Ack(count),
+        Level::Quorum => Policy::Quorum,
+        Level::All => Policy::All,
+    })
+}
+
+const fn floor(policy: Policy) -> Level {
+    match policy {
+        Policy::Local => Level::Local,
+        Policy::Received(count) => Level::Received(count),
+        Policy::Ack(count) => Level::Ack(count),
+        Policy::Quorum => Level::Quorum,
+        Policy::All => Level::All,
+        Policy::Region(_) | Policy::Prefix(_) => Level::Stable,
+    }
+}
+
+impl Shard for NodeShard {
+    fn with<R>(&self, f: impl FnOnce(&mut Engine) -> R) -> R {
+        self.local.with(|machine| f(&mut machine.0))
+    }
+
+    fn view(&self) -> View {
+        let view = self.local.view();
+        let role = if view.primary == view.me {
+            Role::Primary { serving: view.serving }
+        } else {
+            let known = view.epoch > antiphon_proto::Epoch::ZERO;
+            Role::Replica { primary: known.then_some(view.primary) }
+        };
+        View {
+            role,
+            me: view.me,
+            shard: view.shard,
+            epoch: view.epoch,
+            last: view.last,
+            durable: view.durable,
+            stable: view.stable,
+            applied: view.applied,
+            now_ms: view.wall_ms,
+            applied_hlc: view.applied_hlc,
+        }
+    }
+
+    fn meets(&self, wanted: Level) -> bool {
+        self.local.can_reach(level(wanted))
+    }
+
+    fn propose(
+        &self,
+        bytes: usize,
+        write: impl FnOnce(&mut BytesMut),
+    ) -> Result<EntryId, ProposeError> {
+        self.local.propose(bytes, write).map_err(|error| match error {
+            antiphon::ProposeError::NotPrimary { primary } => ProposeError::NotPrimary { primary },
+            antiphon::ProposeError::NotReady => ProposeError::NoReplicas,
+            antiphon::ProposeError::Busy => ProposeError::Busy,
+            antiphon::ProposeError::TooLarge(_) => ProposeError::TooLarge,
+        })
+    }
+
+    fn poll_reached(
+        &self,
+        cx: &mut Context<'_>,
+        entry: EntryId,
+        wanted: Level,
+    ) -> Poll<Result<(), Lost>> {
+        self.local.poll_reached(cx, entry, level(wanted)).map_err(|_lost| Lost)
+    }
+
+    fn poll_applied(&self, cx: &mut Context<'_>, lsn: Lsn) -> Poll<()> {
+        self.local.poll_applied(cx, lsn)
+    }
+
+    fn fate(&self, token: Token) -> Fate {
+        match self.local.fate(token) {
+            antiphon::Fate::Pending => Fate::Pending,
+            antiphon::Fate::Stable => Fate::Stable,
+            antiphon::Fate::Lost => Fate::Lost,
+            antiphon::Fate::Unknown => Fate::Unknown,
+        }
+    }
+
+    fn call(
+        &self,
+        to: NodeId,
+        request: Bytes,
+        deadline: Duration,
+    ) -> impl Future<Output = Result<Bytes, CallError>> + 'static {
+        let local = self.local.clone();
+        async move {
+            local.call(to, request, deadline).await.map_err(|error| match error {
+                antiphon::CallError::NotSent => CallError::NotSent,
+                antiphon::CallError::NoAnswer => CallError::NoAnswer,
+                antiphon::CallError::Refused => CallError::Refused,
+            })
+        }
+    }
+
+    fn counts(&self, entry: EntryId) -> Counts {
+        let (received, durable) = self.local.copies(entry.lsn);
+        Counts { received, durable }
+    }
+
+    fn status(&self) -> Status {
+        status(self, &self.local.status())
+    }
+
+    fn snapshot(&self) -> bool {
+        self.local.snapshot()
+    }
+
+    fn shutdown(&self) {
+        self.local.shutdown();
+    }
+}
+
+fn status(shard: &NodeShard, node: &NodeStatus) -> Status {
+    let replica = &node.replica;
+    let (primary, serving) = match replica.role {
+        RoleStatus::Primary { serving } => (true, serving),
+        RoleStatus::Recovering { .. } => (true, false),
+        RoleStatus::Follower { synced } => (false, synced),
+        RoleStatus::Halted => (false, false),
+    };
+    let config = &replica.config;
+    let voters = config.voters.iter().filter(|member| member.node != node.node);
+    let replicas = voters.map(|member| self::replica(shard, node, member.node)).collect();
+    Status {
+        cluster: shard.names.cluster.clone(),
+        node: node.node,
+        name: format!("node-{}", node.node),
+        primary,
+        serving,
+        epoch: config.epoch,
+        floor: floor(config.floor),
+        shape: shard.names.shape.clone(),
+        last: replica.last.lsn,
+        durable: replica.durable,
+        stable: replica.stable,
+        applied: replica.applied,
+        digest: node.digest.iter().map(|byte| format!("{byte:02x}")).collect(),
+        upstream: (!primary).then(|| upstream(shard, node)),
+        replicas: if primary { replicas } else { Vec::new() },
+        log: LogFiles {
+            first: node.disk.base.next(),
+            bytes: node.disk.log.segment_bytes,
+            appended_entries: node.disk.appended_entries,
+            appended_bytes: node.disk.appended_bytes,
+            applied_entries: node.applied_entries,
+        },
+        fsync: fsync(node),
+        peer_certificate_seconds: shard
+            .names
+            .certificate_ends_s
+            .map(|ends| ends - i64::try_from(now_ms() / 1_000).unwrap_or(i64::MAX)),
+        reconnects: node.peers.iter().map(|peer| peer.connects.saturating_sub(1)).sum(),
+        snapshot_at_s: node.snapshot.at_ms / 1_000,
+        snapshot_lsn: node.snapshot.lsn,
+        snapshotting: node.snapshot.running,
+    }
+}
+
+fn now_ms() -> u64 {
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    since.map_or(0, |since| u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
+}
+
+fn upstream(shard: &NodeShard, node: &NodeStatus) -> Upstream {
+    let replica = &node.replica;
+    let parent = replica.config.parent(node.node).unwrap_or(replica.config.primary);
+    let (host, port) = shard.address(parent);
+    let lag = replica.head.since(replica.applied);
+    let age_ms = now_ms().saturating_sub(node.applied_ms);
+    Upstream {
+        node: parent,
+        host,
+        port,
+        connected: node.linked.contains(&parent),
+        silent_s: node.heard_ms / 1_000,
+        loading: false,
+        lag_entries: lag,
+        lag_s: if lag == 0 { 0.0 } else { Duration::from_millis(age_ms).as_secs_f64() },
+    }
+}
+
+fn replica(shard: &NodeShard, node: &NodeStatus, of: NodeId) -> Replica {
+    let child = node.replica.children.iter().find(|child| child.node == of);
+    let positions = child.map_or(Positions::default(), |child| child.positions);
+    let lag_entries = node.replica.last.lsn.since(positions.durable);
+    let (host, port) = shard.address(of);
+    Replica {
+        node: of,
+        host,
+        port,
+        connected: node.linked.contains(&of),
+        state: state(child, lag_entries).to_owned(),
+        received: positions.received,
+        durable: positions.durable,
+        lag_entries,
+        lag_bytes: child
+            .map_or(0, |child| u64::try_from(child.in_flight_bytes).unwrap_or(u64::MAX)),
+        lag_s: match node.behind_ms.get(&of) {
+            Some(ms) if lag_entries > 0 => Duration::from_millis(*ms).as_secs_f64(),
+            Some(_) | None => 0.0,
+        },
+    }
+}
+
+/// Entries that a replica may lack and still be called in sync: what is on its way under load.
+const IN_SYNC_ENTRIES: u64 = 10_000;
+
+fn state(child: Option<&ChildStatus>, lag_entries: u64) -> &'static str {
+    match child.map(|child| child.state) {
+        Some(ChildState::Streaming) if lag_entries <= IN_SYNC_ENTRIES => "in sync",
+        Some(ChildState::Streaming | ChildState::Loading) => "catching up",
+        Some(ChildState::NeedsSnapshot) => "needs a snapshot",
+        Some(ChildState::Closed) | None => "away",
+    }
+}
+
+fn fsync(node: &NodeStatus) -> Distribution {
+    let latency = &node.disk.log.sync_latency;
+    let mut count = 0;
+    let buckets = latency
+        .buckets()
+        .map(|(micros, observed)| {
+            count += observed;
+            (Duration::from_micros(micros).as_secs_f64(), count)
+        })
+        .collect();
+    Distribution { buckets, count, sum_s: latency.sum().as_secs_f64() }
+}
+
+/// The client address of a member, for configurations that name it as `host:port`.
+#[must_use]
+pub fn member_address(node: NodeId, address: &str) -> MemberAddress {
+    let parsed: Option<SocketAddr> = address.parse().ok();
+    let (host, port) = match (parsed, address.rsplit_once(':')) {
+        (Some(address), _) => (address.ip().to_string(), address.port()),
+        (None, Some((host, port))) => (host.to_owned(), port.parse().unwrap_or_default()),
+        (None, None) => (address.to_owned(), 0),
+    };
+    MemberAddress { node, host, port }
+}
