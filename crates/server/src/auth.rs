@@ -47,7 +47,7 @@ impl Password {
     }
 }
 
-fn sha256(text: &[u8]) -> [u8; DIGEST_BYTES] {
+pub(crate) fn sha256(text: &[u8]) -> [u8; DIGEST_BYTES] {
     let mut bytes = [0; DIGEST_BYTES];
     bytes.copy_from_slice(digest::digest(&digest::SHA256, text).as_ref());
     bytes

@@ -8,7 +8,7 @@ use std::rc::Rc;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
-use antiphon_kv::{Command, Db, Flags, Pending, Runs};
+use antiphon_kv::{Command, Db, Flags, Pending, Runs, Session};
 use antiphon_proto::{Lsn, Token};
 
 use crate::blocked::Blocked;
@@ -229,7 +229,7 @@ impl<S: Shard> Core<S> {
             && let Some(pause) = self.server.paused(call.now)
             && (command.is_write() || !pause.writes_only)
             && !self.guest
-            && !matches!(command.runs, Runs::Session(antiphon_kv::Session::Client))
+            && !matches!(command.runs, Runs::Session(Session::Client))
         {
             return Some(Blocked::Pause { until: pause.until });
         }
@@ -261,7 +261,15 @@ impl<S: Shard> Core<S> {
 
     /// Refuses a command before it runs; an open transaction will not execute any more.
     pub(crate) fn reject(&mut self, text: &str, command: Option<&'static Command>) {
-        self.reject_bytes(text.as_bytes(), command);
+        let exec = command.is_some_and(|command| command.runs == Runs::Session(Session::Exec));
+        if exec {
+            self.discard();
+            let why = text.strip_prefix("ERR ").unwrap_or(text);
+            let text = format!("EXECABORT Transaction discarded because of: {why}");
+            self.reject_bytes(text.as_bytes(), command);
+        } else {
+            self.reject_bytes(text.as_bytes(), command);
+        }
     }
 
     fn reject_bytes(&mut self, text: &[u8], command: Option<&'static Command>) {

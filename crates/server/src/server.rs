@@ -10,11 +10,12 @@ use std::time::{Duration, Instant};
 use antiphon_kv::Pending;
 use bytes::BytesMut;
 
-use crate::auth::Guesses;
+use crate::auth::{Guesses, sha256};
 use crate::client::Client;
 use crate::config::Config;
 use crate::forward::Guests;
 use crate::level::Level;
+use crate::pages::{Pages, Picture};
 use crate::shard::{Role, Shard};
 use crate::slowlog::SlowLog;
 use crate::stats::Stats;
@@ -27,6 +28,7 @@ pub struct Server<S> {
     pub(crate) config: Config,
     pub(crate) live: Live,
     pub(crate) stats: Arc<Stats>,
+    pages: Arc<Pages>,
     pub(crate) clients: RefCell<BTreeMap<u64, Rc<Client>>>,
     pub(crate) strangers: Cell<usize>,
     pub(crate) guests: Guests,
@@ -63,7 +65,7 @@ pub(crate) struct Pause {
 }
 
 impl<S: Shard> Server<S> {
-    /// A server without connections. `seed` is any random number.
+    /// A server without connections. `seed` is 128 random bits; they are not shown.
     #[must_use]
     pub fn new(shard: S, config: Config, seed: u128) -> Rc<Self> {
         let limits = &config.limits;
@@ -75,10 +77,17 @@ impl<S: Shard> Server<S> {
             slower_than_us: Cell::new(10_000),
             slow_entries_max: Cell::new(128),
         };
-        let low = u64::try_from(seed & u128::from(u64::MAX)).unwrap_or(1);
+        let stats = Arc::new(Stats::new(table::len()));
+        // The seed also keys the hash of keys: what is shown or drawn must not give it away.
+        let digest = sha256(&seed.to_le_bytes());
+        let drawn = digest
+            .iter()
+            .skip(RUN_ID_BYTES)
+            .fold(1, |state: u64, byte| state.rotate_left(8) ^ u64::from(*byte));
         Rc::new(Self {
             live,
-            stats: Arc::new(Stats::new(table::len())),
+            pages: Arc::new(Pages::new(Arc::clone(&stats))),
+            stats,
             clients: RefCell::default(),
             strangers: Cell::new(0),
             guests: Guests::default(),
@@ -89,10 +98,10 @@ impl<S: Shard> Server<S> {
             pause: Cell::new(None),
             memory: Cell::new(0),
             started: Instant::now(),
-            run_id: format!("{seed:032x}{:08x}", low & 0xffff_ffff),
+            run_id: digest.iter().take(RUN_ID_BYTES).map(|byte| format!("{byte:02x}")).collect(),
             address: Cell::new(config.listen),
             next_client: Cell::new(1),
-            random: Cell::new(low | 1),
+            random: Cell::new(drawn | 1),
             spare: RefCell::default(),
             shard,
             config,
@@ -103,6 +112,12 @@ impl<S: Shard> Server<S> {
     #[must_use]
     pub fn stats(&self) -> Arc<Stats> {
         Arc::clone(&self.stats)
+    }
+
+    /// What the pages' thread reads.
+    #[must_use]
+    pub fn pages(&self) -> Arc<Pages> {
+        Arc::clone(&self.pages)
     }
 
     /// Notes a new connection.
@@ -212,6 +227,11 @@ impl<S: Shard> Server<S> {
         let memory = self.shard.with(|engine| engine.memory_bytes()) + self.memory.get();
         self.pulse.beat(now, self.stats.commands.get(), memory);
         self.mirror();
+        self.pages.publish(Picture {
+            at: now,
+            status: Arc::new(self.shard.status()),
+            policy: self.live.policy.get(),
+        });
         let view = self.shard.view();
         if view.role != (Role::Primary { serving: true }) {
             return;
@@ -244,6 +264,8 @@ impl<S: Shard> Server<S> {
     }
 }
 
+/// Bytes of the run's identity, as Redis has it.
+const RUN_ID_BYTES: usize = 20;
 /// Keys that one tick expires at most: a tick then stays below a millisecond.
 const EXPIRED_PER_TICK: usize = 500;
 /// Time between two ticks.

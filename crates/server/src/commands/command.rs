@@ -36,7 +36,7 @@ pub(super) fn run<S: Shard>(core: &mut Core<S>, command: &'static Command, call:
     let subcommand = upper(call.arg(1));
     let right = match subcommand.as_str() {
         "COUNT" | "HELP" => words == 2,
-        "GETKEYS" | "GETKEYSANDFLAGS" => words >= 3,
+        "GETKEYS" | "GETKEYSANDFLAGS" => words >= 4,
         "LIST" | "INFO" | "DOCS" => true,
         _ => return no_subcommand(core, command, call),
     };
@@ -99,7 +99,7 @@ fn info<S: Shard>(core: &mut Core<S>, names: &[&[u8]]) {
     for name in names {
         match Command::find(name) {
             Some(command) => details(&mut reply, command),
-            None => reply.null_array(),
+            None => reply.null(),
         }
     }
 }

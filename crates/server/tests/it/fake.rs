@@ -190,7 +190,7 @@ impl Shard for Fake {
 
     fn propose(
         &self,
-        _bytes: usize,
+        bytes: usize,
         write: impl FnOnce(&mut BytesMut),
     ) -> Result<EntryId, ProposeError> {
         let inner = &self.0;

@@ -1,0 +1,166 @@
+//! The pages: `/metrics`, `/status`, and probes, on a thread of their own.
+//!
+//! They only read what the owner thread published, so a slow reader here slows nobody else.
+
+use std::future::IntoFuture;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::thread;
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
+
+use axum::Router;
+use axum::extract::State;
+use axum::http::{StatusCode, header};
+use axum::response::IntoResponse;
+use axum::routing::get;
+use tokio::sync::oneshot;
+
+use crate::pages::Pages;
+
+mod bounded;
+mod metrics;
+mod status_json;
+
+pub use status_json::{ReplicaJson, StatusJson, UpstreamJson};
+
+/// The running pages. Dropping it ends them.
+#[derive(Debug)]
+pub struct Http {
+    address: SocketAddr,
+    stop: Option<oneshot::Sender<()>>,
+    thread: Option<thread::JoinHandle<()>>,
+}
+
+/// Why the pages are not served.
+#[derive(Debug, thiserror::Error)]
+pub enum HttpError {
+    /// The address cannot be taken.
+    #[error("cannot serve pages on {address}: {error}")]
+    Bind {
+        /// The address.
+        address: SocketAddr,
+        /// What the system said.
+        error: io::Error,
+    },
+    /// The thread or its runtime cannot be started.
+    #[error("cannot start the pages' thread: {0}")]
+    Start(io::Error),
+}
+
+impl Http {
+    /// Serves the pages.
+    ///
+    /// # Errors
+    /// When the address is taken, or the system has no thread to give.
+    pub fn start(address: SocketAddr, pages: Arc<Pages>) -> Result<Self, HttpError> {
+        let bind = |error| HttpError::Bind { address, error };
+        let socket = std::net::TcpListener::bind(address).map_err(bind)?;
+        socket.set_nonblocking(true).map_err(bind)?;
+        let address = socket.local_addr().map_err(bind)?;
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .map_err(HttpError::Start)?;
+        let (stop, stopped) = oneshot::channel();
+        let serve = move || {
+            if let Err(error) = runtime.block_on(serve(socket, pages, stopped)) {
+                tracing::error!(%error, "failed to go on serving pages");
+            }
+        };
+        let thread = thread::Builder::new().name("http".to_owned()).spawn(serve);
+        let thread = Some(thread.map_err(HttpError::Start)?);
+        Ok(Self { address, stop: Some(stop), thread })
+    }
+
+    /// Where the pages are: the port that the system chose, when 0 was asked for.
+    #[must_use]
+    pub const fn address(&self) -> SocketAddr {
+        self.address
+    }
+}
+
+impl Drop for Http {
+    fn drop(&mut self) {
+        drop(self.stop.take());
+        let ended = self.thread.take().map(thread::JoinHandle::join);
+        if let Some(Err(_)) = ended {
+            tracing::error!("the pages' thread broke off");
+        }
+    }
+}
+
+async fn serve(
+    socket: std::net::TcpListener,
+    pages: Arc<Pages>,
+    stopped: oneshot::Receiver<()>,
+) -> io::Result<()> {
+    let socket = tokio::net::TcpListener::from_std(socket)?;
+    let served = axum::serve(bounded::Bounded::new(socket), router(pages)).into_future();
+    tokio::select! {
+        served = served => served,
+        // Nobody waits for a page of a node that is gone.
+        _ = stopped => Ok(()),
+    }
+}
+
+fn router(pages: Arc<Pages>) -> Router {
+    Router::new()
+        .route("/metrics", get(metrics_page))
+        .route("/status", get(status_page))
+        .route("/livez", get(alive))
+        .route("/startupz", get(alive))
+        .route("/readyz", get(ready))
+        .route("/primary", get(primary))
+        .with_state(pages)
+}
+
+async fn metrics_page(State(pages): State<Arc<Pages>>) -> impl IntoResponse {
+    const TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+    match metrics::text(pages, now_s()) {
+        Ok(text) => (StatusCode::OK, [(header::CONTENT_TYPE, TYPE)], text),
+        Err(error) => {
+            let headers = [(header::CONTENT_TYPE, "text/plain; charset=utf-8")];
+            (StatusCode::INTERNAL_SERVER_ERROR, headers, error.to_string())
+        }
+    }
+}
+
+async fn status_page(State(pages): State<Arc<Pages>>) -> impl IntoResponse {
+    let headers = [(header::CONTENT_TYPE, "application/json")];
+    let Some(newest) = pages.newest() else {
+        return (StatusCode::SERVICE_UNAVAILABLE, headers, "{}\n".to_owned());
+    };
+    let json = StatusJson::from(newest.status.as_ref());
+    match serde_json::to_string_pretty(&json) {
+        Ok(text) => (StatusCode::OK, headers, text + "\n"),
+        Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, headers, error.to_string()),
+    }
+}
+
+/// Whether the process does its work: the owner thread has its turns.
+async fn alive(State(pages): State<Arc<Pages>>) -> (StatusCode, &'static str) {
+    answer(pages.fresh(Instant::now()).is_some(), "alive\n", "not alive\n")
+}
+
+/// Whether the node may take the traffic of its role.
+async fn ready(State(pages): State<Arc<Pages>>) -> (StatusCode, &'static str) {
+    let ready = pages.fresh(Instant::now()).is_some_and(|newest| newest.status.serving);
+    answer(ready, "ready\n", "not ready\n")
+}
+
+/// Whether the node accepts writes.
+async fn primary(State(pages): State<Arc<Pages>>) -> (StatusCode, &'static str) {
+    let newest = pages.fresh(Instant::now());
+    let primary = newest.is_some_and(|newest| newest.status.primary && newest.status.serving);
+    answer(primary, "primary\n", "not the primary\n")
+}
+
+fn answer(yes: bool, then: &'static str, or: &'static str) -> (StatusCode, &'static str) {
+    if yes { (StatusCode::OK, then) } else { (StatusCode::SERVICE_UNAVAILABLE, or) }
+}
+
+fn now_s() -> i64 {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(now.as_secs()).unwrap_or(i64::MAX)
+}

@@ -1,0 +1,73 @@
+//! Tests of the text that is scraped.
+
+use std::time::{Duration, Instant};
+
+use antiphon_proto::NodeId;
+
+use super::*;
+use crate::level::Level;
+
+fn page(status: Status) -> String {
+    let stats = Arc::new(Stats::new(Command::all().len()));
+    stats.commit_wait.observe(Duration::from_millis(3));
+    stats.refuse(Refusal::Clients);
+    stats.certificate_end_s.set(1_000);
+    if let Some(held) = stats.by_command.first() {
+        held.calls.add(2);
+    }
+    let pages = Pages::new(stats);
+    pages.publish(Picture { at: Instant::now(), status: Arc::new(status), policy: Level::Quorum });
+    text(Arc::new(pages), 400).expect("a page")
+}
+
+#[track_caller]
+fn check(page: &str, line: &str) {
+    assert!(page.lines().any(|found| found == line), "{line} is missing in:\n{page}");
+}
+
+#[test]
+fn a_primary() {
+    let replica = Replica {
+        node: NodeId::new(2),
+        connected: true,
+        lag_entries: 5,
+        lag_s: 0.25,
+        ..Replica::default()
+    };
+    let status = Status {
+        primary: true,
+        last: Lsn::new(9),
+        replicas: vec![replica],
+        fsync: Distribution { buckets: vec![(0.001, 2), (0.01, 3)], count: 4, sum_s: 1.5 },
+        ..Status::default()
+    };
+    let page = page(status);
+    for line in [
+        "antiphon_primary 1",
+        "antiphon_last_lsn 9",
+        "antiphon_replicas 1",
+        "antiphon_replica_lag_entries{replica=\"2\"} 5",
+        "antiphon_replica_lag_seconds{replica=\"2\"} 0.25",
+        "antiphon_commit_wait_seconds_count 1",
+        "antiphon_commit_wait_seconds_bucket{le=\"0.002\"} 0",
+        "antiphon_commit_wait_seconds_bucket{le=\"0.005\"} 1",
+        "antiphon_fsync_seconds_bucket{le=\"0.01\"} 3",
+        "antiphon_fsync_seconds_bucket{le=\"+Inf\"} 4",
+        "antiphon_refused_connections_total{reason=\"max_clients\"} 1",
+        "antiphon_refused_connections_total{reason=\"idle\"} 0",
+        "antiphon_commands_total{command=\"acl\"} 2",
+        "antiphon_client_certificate_expiry_seconds 600",
+    ] {
+        check(&page, line);
+    }
+    assert!(page.ends_with("# EOF\n"));
+}
+
+#[test]
+fn a_replica() {
+    let upstream = crate::status::Upstream { lag_entries: 7, ..Default::default() };
+    let page = page(Status { upstream: Some(upstream), ..Status::default() });
+    check(&page, "antiphon_primary 0");
+    check(&page, "antiphon_upstream_lag_entries 7");
+    assert!(!page.contains("antiphon_replica_"));
+}

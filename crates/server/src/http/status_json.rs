@@ -1,0 +1,135 @@
+//! `/status`: the node as JSON. Fields are added, never renamed; `schema` says which set it is.
+
+use serde::Serialize;
+
+use crate::status::{Replica, Status, Upstream};
+
+/// A node at one moment. Positions count entries.
+#[derive(Debug, Serialize)]
+#[expect(missing_docs, reason = "the fields are those of the status, which documents them")]
+pub struct StatusJson {
+    pub schema: &'static str,
+    pub cluster: String,
+    pub node: u64,
+    pub name: String,
+    pub role: &'static str,
+    pub serving: bool,
+    pub epoch: u64,
+    pub shape: String,
+    pub floor: String,
+    pub last: u64,
+    pub durable: u64,
+    pub stable: u64,
+    pub applied: u64,
+    pub digest: String,
+    pub upstream: Option<UpstreamJson>,
+    pub replicas: Vec<ReplicaJson>,
+    pub log_first: u64,
+    pub log_bytes: u64,
+    pub appended_entries: u64,
+    pub appended_bytes: u64,
+    pub applied_entries: u64,
+    pub reconnects: u64,
+    pub peer_certificate_seconds: Option<i64>,
+    pub snapshot_lsn: u64,
+    pub snapshot_at_s: u64,
+    pub snapshotting: bool,
+}
+
+/// The node that a replica follows.
+#[derive(Debug, Serialize)]
+#[expect(missing_docs, reason = "the fields are those of the status, which documents them")]
+pub struct UpstreamJson {
+    pub node: u64,
+    pub host: String,
+    pub port: u16,
+    pub connected: bool,
+    pub silent_seconds: u64,
+    pub loading: bool,
+    pub lag_entries: u64,
+    pub lag_seconds: f64,
+}
+
+/// A replica as the primary sees it.
+#[derive(Debug, Serialize)]
+#[expect(missing_docs, reason = "the fields are those of the status, which documents them")]
+pub struct ReplicaJson {
+    pub node: u64,
+    pub host: String,
+    pub port: u16,
+    pub connected: bool,
+    pub state: String,
+    pub received: u64,
+    pub durable: u64,
+    pub lag_entries: u64,
+    pub lag_bytes: u64,
+    pub lag_seconds: f64,
+}
+
+/// The set of fields that this build writes.
+const SCHEMA: &str = "antiphon.status/1";
+
+impl From<&Status> for StatusJson {
+    fn from(status: &Status) -> Self {
+        Self {
+            schema: SCHEMA,
+            cluster: status.cluster.clone(),
+            node: status.node.get(),
+            name: status.name.clone(),
+            role: if status.primary { "primary" } else { "replica" },
+            serving: status.serving,
+            epoch: status.epoch.get(),
+            shape: status.shape.clone(),
+            floor: status.floor.to_string(),
+            last: status.last.get(),
+            durable: status.durable.get(),
+            stable: status.stable.get(),
+            applied: status.applied.get(),
+            digest: status.digest.clone(),
+            upstream: status.upstream.as_ref().map(UpstreamJson::from),
+            replicas: status.replicas.iter().map(ReplicaJson::from).collect(),
+            log_first: status.log.first.get(),
+            log_bytes: status.log.bytes,
+            appended_entries: status.log.appended_entries,
+            appended_bytes: status.log.appended_bytes,
+            applied_entries: status.log.applied_entries,
+            reconnects: status.reconnects,
+            peer_certificate_seconds: status.peer_certificate_seconds,
+            snapshot_lsn: status.snapshot_lsn.get(),
+            snapshot_at_s: status.snapshot_at_s,
+            snapshotting: status.snapshotting,
+        }
+    }
+}
+
+impl From<&Upstream> for UpstreamJson {
+    fn from(upstream: &Upstream) -> Self {
+        Self {
+            node: upstream.node.get(),
+            host: upstream.host.clone(),
+            port: upstream.port,
+            connected: upstream.connected,
+            silent_seconds: upstream.silent_s,
+            loading: upstream.loading,
+            lag_entries: upstream.lag_entries,
+            lag_seconds: upstream.lag_s,
+        }
+    }
+}
+
+impl From<&Replica> for ReplicaJson {
+    fn from(replica: &Replica) -> Self {
+        Self {
+            node: replica.node.get(),
+            host: replica.host.clone(),
+            port: replica.port,
+            connected: replica.connected,
+            state: replica.state.clone(),
+            received: replica.received.get(),
+            durable: replica.durable.get(),
+            lag_entries: replica.lag_entries,
+            lag_bytes: replica.lag_bytes,
+            lag_seconds: replica.lag_s,
+        }
+    }
+}
