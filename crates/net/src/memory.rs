@@ -183,6 +183,7 @@ impl MemoryTransport {
         pipe.obey(peer, back);
         station.waiting.push_back(MemoryLink { end: End::new(&pipe, peer) });
         let wakers = std::mem::take(&mut station.wakers);
+        state.pipes.retain(|pipe| pipe.strong_count() > 0);
         state.pipes.push(Arc::downgrade(&pipe));
         drop(state);
         wakers.into_iter().for_each(Waker::wake);

@@ -18,6 +18,7 @@ use antiphon_proto::NodeId;
 use s2n_quic::{Client, Server, provider};
 use tokio::sync::{Semaphore, mpsc};
 use tokio::task::{JoinHandle, JoinSet};
+use tokio::time::timeout;
 
 use crate::certs::{CertInfo, Credentials};
 use crate::error::{BindError, CloseReason, Closed, ConnectError};
@@ -147,26 +148,24 @@ impl Transport for QuicTransport {
     }
 
     async fn connect(&self, peer: NodeId, address: &str) -> Result<QuicLink, ConnectError> {
-        let call = async {
-            let places = resolve(address)
-                .await
-                .map_err(|reason| ConnectError::Address { address: address.to_owned(), reason })?;
-            let mut outcome = Err(ConnectError::Address {
-                address: address.to_owned(),
-                reason: format!("no address of the family of {}", self.local),
-            });
-            for place in places.into_iter().filter(|it| it.is_ipv4() == self.local.is_ipv4()) {
-                outcome = establish::call(&self.client, &self.shared, peer, place).await;
-                if outcome.is_ok() {
-                    break;
-                }
-            }
-            outcome
+        let patience = self.shared.config.connect_timeout;
+        let unusable = |reason| ConnectError::Address { address: address.to_owned(), reason };
+        let Ok(resolved) = timeout(patience, resolve(address)).await else {
+            return Err(unusable("the resolver did not answer in time".to_owned()));
         };
-        match tokio::time::timeout(self.shared.config.connect_timeout, call).await {
-            Ok(outcome) => outcome,
-            Err(_) => Err(ConnectError::Timeout(peer)),
+        let mut places = resolved.map_err(unusable)?;
+        places.retain(|place| place.is_ipv4() == self.local.is_ipv4());
+        let mut outcome = Err(unusable(format!("no address of the family of {}", self.local)));
+        // A name with several places is tried at each, and no dead one takes all the time.
+        let share = patience / u32::try_from(places.len().max(1)).unwrap_or(u32::MAX);
+        for place in places {
+            let call = establish::call(&self.client, &self.shared, peer, place);
+            outcome = timeout(share, call).await.unwrap_or(Err(ConnectError::Timeout(peer)));
+            if outcome.is_ok() {
+                break;
+            }
         }
+        outcome
     }
 
     async fn accept(&self) -> Result<QuicLink, Closed> {

@@ -36,6 +36,7 @@ fn main() {
         Scale { memory_messages: 1_000, rounds: 10, stream_messages: 1_000 }
     };
     memory::same_thread(scale);
+    memory::same_thread_in_batches(scale);
     memory::across_threads(scale);
     for bytes in [64, 1 << 10, 64 << 10] {
         let rounds = if bytes > 10_000 { scale.rounds / 4 } else { scale.rounds };

@@ -36,6 +36,25 @@ pub(crate) fn same_thread(scale: Scale) {
     });
 }
 
+/// As peers use it: what a turn queued goes and comes as one batch.
+pub(crate) fn same_thread_in_batches(scale: Scale) {
+    block_on(async {
+        let (one, two) = pair().await;
+        let message = Bytes::from(vec![7; BYTES]);
+        let (mut sent, mut received) = (VecDeque::new(), VecDeque::new());
+        let rounds = scale.memory_messages.div_ceil(64);
+        let stretch = Stretch::begin();
+        for _ in 0..rounds {
+            sent.extend(std::iter::repeat_n(&message, BATCH).map(|it| it.clone().into()));
+            one.send_batch(Lane::Log, &mut sent).await.expect("the link stands");
+            two.receive_batch(Lane::Log, &mut received).await.expect("the link stands");
+            assert_eq!(received.len(), BATCH);
+            received.clear();
+        }
+        stretch.end("memory, same thread, by 64", rounds * 64);
+    });
+}
+
 pub(crate) fn across_threads(scale: Scale) {
     let (one, two) = block_on(pair());
     let count = scale.memory_messages;

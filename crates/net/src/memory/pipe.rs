@@ -93,6 +93,20 @@ fn wake(wakers: &mut Vec<Waker>) {
     wakers.drain(..).for_each(Waker::wake);
 }
 
+// Whoever is woken wants the lock at once, so it is free by then.
+
+fn wake_receivers(mut queue: MutexGuard<'_, Queue>) {
+    let mut wakers = std::mem::take(&mut queue.receivers);
+    drop(queue);
+    wake(&mut wakers);
+}
+
+fn wake_senders(mut queue: MutexGuard<'_, Queue>) {
+    let mut wakers = std::mem::take(&mut queue.senders);
+    drop(queue);
+    wake(&mut wakers);
+}
+
 type Direction = PerLane<Mutex<Queue>>;
 
 /// A link between two nodes.
@@ -230,7 +244,7 @@ impl End {
             queue.push(message.into_bytes());
         }
         if queue.items.len() > before {
-            wake(&mut queue.receivers);
+            wake_receivers(queue);
         }
         outcome
     }
@@ -253,7 +267,7 @@ impl End {
             return Poll::Pending;
         }
         queue.push(message.into_bytes());
-        wake(&mut queue.receivers);
+        wake_receivers(queue);
         Poll::Ready(Ok(()))
     }
 
@@ -276,7 +290,7 @@ impl End {
                 Some(Err(_)) | None => break,
             }
         }
-        wake(&mut queue.senders);
+        wake_senders(queue);
         Poll::Ready(Ok(None))
     }
 
@@ -292,7 +306,7 @@ impl End {
         match queue.pop() {
             Some(next) => {
                 if next.is_ok() {
-                    wake(&mut queue.senders);
+                    wake_senders(queue);
                 }
                 Poll::Ready(Ok(next))
             }

@@ -380,3 +380,28 @@ async fn an_address_in_use_is_an_error() {
     let bound = bound.await;
     assert!(matches!(bound, Err(BindError::Listen { .. })), "{bound:?}");
 }
+
+/// A node that stopped can start again in the same process, at the same address.
+#[tokio::test]
+async fn an_address_is_free_again_after_its_transport() {
+    within(Box::pin(async {
+        let signer = Signer::new();
+        let (one, two) = (bind(&signer, 1).await, bind(&signer, 2).await);
+        link(&one, &two).await;
+        let address = one.local_address();
+        let pair = signer.sign(&["spiffe://test/node/1"], Time::Now);
+        let credentials = trusting(&pair, signer.pem()).unwrap();
+        drop(one);
+        let again = loop {
+            let config = QuicConfig::new(node(1), address.clone(), credentials.clone());
+            match QuicTransport::bind(config).await {
+                Ok(again) => break again,
+                Err(BindError::Listen { .. }) => tokio::task::yield_now().await,
+                Err(error) => panic!("{error}"),
+            }
+        };
+        again.admit(&[node(2)]);
+        link(&again, &two).await;
+    }))
+    .await;
+}

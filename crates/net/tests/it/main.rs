@@ -49,4 +49,5 @@ contracts! {
     peers::a_dropped_owner_ends_the_links,
     peers::control_comes_first,
     peers::three_nodes_form_a_mesh,
+    peers::the_wrong_caller_is_refused,
 }

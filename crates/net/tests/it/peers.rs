@@ -4,11 +4,12 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use antiphon_net::{
-    AnyTransport, CloseReason, Closed, Lane, Member, PeerEvent, PeerEvents, Peers, PeersConfig,
-    SendError, Transport, TransportConfig,
+    AnyTransport, CloseReason, Closed, Lane, Link, Member, PeerEvent, PeerEvents, Peers,
+    PeersConfig, SendError, StartError, Transport, TransportConfig,
 };
 use bytes::Bytes;
 
+use crate::contract::ByPeer;
 use crate::world::{World, node, numbered, until};
 
 /// A node, and what its owner holds.
@@ -236,6 +237,41 @@ pub(crate) async fn three_nodes_form_a_mesh(world: &World) {
             assert_eq!(owner.peers.generation(peer), Some(1));
         }
     }
+}
+
+/// Of two nodes only one may call: the other's link is closed with the reason.
+pub(crate) async fn the_wrong_caller_is_refused(world: &World) {
+    let (one, two) = (world.bind(1).await, world.bind(2).await);
+    one.admit(&[node(2)]);
+    let address = two.local_address();
+    let mut owner = start(two, &[(1, &one.local_address())]);
+    match one.connect(node(2), &address).await {
+        Ok(link) => {
+            let refused = Closed::There(CloseReason::Refused("duplicate"));
+            assert_eq!(link.receive(Lane::Log).await, Err(refused));
+        }
+        // The refusal may overtake the last step of the opening.
+        Err(refused) => assert_eq!(refused, ByPeer::error("duplicate")),
+    }
+    assert_eq!(owner.peers.refusals().count("duplicate"), 1);
+    let called = one.accept().await.unwrap();
+    assert_eq!((owner.connected(1).await, called.peer()), (1, node(2)));
+}
+
+/// What a configuration must not say.
+#[tokio::test]
+async fn configurations_without_sense_are_refused() {
+    let world = World::memory();
+    let transport = Arc::new(world.bind(1).await);
+    let refused = |config| Peers::start(Arc::clone(&transport), config).unwrap_err();
+    let nowhere = Member { id: node(2), addresses: Vec::new() };
+    assert_eq!(refused(PeersConfig::new(vec![nowhere])), StartError::NoAddress(node(2)));
+    let twice = members_of(&[(2, "a"), (3, "b"), (2, "c")]);
+    assert_eq!(refused(PeersConfig::new(twice)), StartError::Twice(node(2)));
+    let mut config = PeersConfig::new(Vec::new());
+    (config.retry_min, config.retry_max) = (config.retry_max, config.retry_min);
+    let (min, max) = (config.retry_min, config.retry_max);
+    assert_eq!(refused(config), StartError::Retry { min, max });
 }
 
 /// A node on a thread and a runtime of its own, which can die without a word.

@@ -1,10 +1,12 @@
 //! Peers that do not keep the rules: the QUIC library with certificates of any kind.
 
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use antiphon_net::certs::Authority;
 use rcgen::{CertificateParams, Issuer, KeyPair, SanType, date_time_ymd};
 use s2n_quic::client::Connect;
+use s2n_quic::provider::limits::Limits;
 use s2n_quic::provider::tls::s2n_tls::callbacks::VerifyHostNameCallback;
 use s2n_quic::provider::tls::s2n_tls::config::{Builder, Config};
 use s2n_quic::provider::tls::s2n_tls::enums::ClientAuthType;
@@ -102,6 +104,8 @@ pub(crate) async fn call(
 ) -> Result<Connection, s2n_quic::connection::Error> {
     let tls = TlsClient::from_loader(config(show, trust, protocol));
     let client = Client::builder().with_tls(tls).unwrap().with_io("127.0.0.1:0").unwrap();
+    let limits = Limits::new().with_max_handshake_duration(Duration::from_secs(1)).unwrap();
+    let client = client.with_limits(limits).unwrap();
     let address: SocketAddr = address.parse().unwrap();
     client.start().unwrap().connect(Connect::new(address).with_server_name("node-1")).await
 }
