@@ -31,7 +31,8 @@ pub struct Recovery {
     /// missing only where `entries` names them; the place of damage that was made good since
     /// is still reported until its segment is trimmed.
     pub damage: Vec<Damage>,
-    /// Whether the log ends before what it had acknowledged: the node has forgotten something.
+    /// Whether the node has forgotten something that it acknowledged: the log ends too early,
+    /// or entries within it are missing.
     pub amnesia: bool,
     /// Sealed segments whose index had to be made again.
     pub rescanned: u64,
@@ -236,10 +237,10 @@ fn finish(
     forgive(&mut replay);
     // A group that was lost leaves no place to go on in.
     let lost = ending == Some(Ending::Lost) || (active.is_none() && hint.group > 0);
-    recovery.amnesia = lost;
     if lost {
         lost_ends(&mut replay, hint);
     }
+    recovery.amnesia = lost || replay.damage.iter().any(|damage| damage.entries.is_some());
     recovery.damage = replay.damage;
     let last_number = last.map_or(0, |last| last.number);
     let next_segment = last_number.max(if lost { hint.segment } else { 0 }) + 1;

@@ -44,6 +44,13 @@ pub(crate) enum Ending {
     Lost,
 }
 
+/// A record of a group that was checked.
+#[derive(Debug)]
+enum Noted {
+    Entry { offset: u64, shard: ShardId, position: Position },
+    Control(Control),
+}
+
 impl Replay {
     /// Reads a segment. Groups up to `acked` are known to have been durable.
     pub(crate) fn segment(&mut self, segment: &Segment, bytes: &[u8], acked: u64) -> Ending {
@@ -51,8 +58,10 @@ impl Replay {
         self.incarnation = self.incarnation.max(segment.header.incarnation);
         loop {
             let group = self.group_at(segment, bytes, at);
-            if let Some(group) = group.filter(|group| self.is_whole(group, bytes)) {
-                self.apply(segment, &group, bytes);
+            if let Some(group) = group
+                && let Some(records) = self.whole(&group, bytes)
+            {
+                self.apply(segment, &group, &records);
                 self.next_group = group.header.number + 1;
                 self.incarnation = group.header.incarnation;
                 at = behind(group.end(), self.planted);
@@ -115,36 +124,39 @@ impl Replay {
         None
     }
 
-    /// Whether a group is the next one and all its records are good and continue their logs.
-    fn is_whole(&self, group: &GroupAt, bytes: &[u8]) -> bool {
+    /// The records of a group, if it is the next one and all of them are good and continue
+    /// their logs.
+    fn whole(&self, group: &GroupAt, bytes: &[u8]) -> Option<Vec<Noted>> {
         let next = group.header.number == self.next_group;
         let careless = self.planted.is(Mutation::BelieveRecycled);
         if !careless && (!next || group.header.incarnation < self.incarnation) {
-            return false;
+            return None;
         }
         let mut ends: BTreeMap<ShardId, Position> = BTreeMap::new();
         let mut check = Check::default();
-        let mut last = group.offset;
-        for (_, record) in group.records(bytes) {
-            let Ok(record) = record else { return false };
-            last += 1;
-            match record {
+        let mut records = Vec::new();
+        for (offset, record) in group.records(bytes) {
+            match record.ok()? {
                 Record::Frame(frame) => {
-                    let shard = frame.header.shard;
+                    let (shard, position) = (frame.header.shard, position_of(&frame));
                     if !self.continues(ends.get(&shard).copied(), &frame) {
-                        return false;
+                        return None;
                     }
-                    check.entry(shard, frame.chain);
-                    ends.insert(shard, position_of(&frame));
+                    ends.insert(shard, position);
+                    records.push(Noted::Entry { offset, shard, position });
                 }
                 Record::Control(control) => {
                     check.control(&control);
-                    ends.insert(control.shard, control.position);
+                    records.push(Noted::Control(control));
                 }
             }
         }
+        for (shard, end) in ends {
+            check.entry(shard, end.chain);
+        }
         let checked = careless || self.planted.is(Mutation::NoChainCheck);
-        last > group.offset && (checked || check.sum() == group.header.check)
+        let good = checked || check.sum() == group.header.check;
+        (good && !records.is_empty()).then_some(records)
     }
 
     /// Whether a frame comes next in its shard, after `end` in this group or the log so far.
@@ -165,11 +177,13 @@ impl Replay {
             && frame.continues(end.chain)
     }
 
-    fn apply(&mut self, segment: &Segment, group: &GroupAt, bytes: &[u8]) {
-        for (offset, record) in group.records(bytes) {
-            match record.expect("the group was found whole") {
-                Record::Frame(frame) => self.frame(segment, group, offset, &frame),
-                Record::Control(control) => self.control(&control, segment.number),
+    fn apply(&mut self, segment: &Segment, group: &GroupAt, records: &[Noted]) {
+        for record in records {
+            match record {
+                Noted::Entry { offset, shard, position } => {
+                    self.entry(segment, group, *offset, (*shard, *position));
+                }
+                Noted::Control(control) => self.control(control, segment.number),
             }
         }
     }
@@ -180,7 +194,8 @@ impl Replay {
             let Ok(record) = record else { return };
             match record {
                 Record::Frame(frame) if self.continues(None, &frame) => {
-                    self.frame(segment, group, offset, &frame);
+                    let entry = (frame.header.shard, position_of(&frame));
+                    self.entry(segment, group, offset, entry);
                 }
                 Record::Frame(_) => return,
                 Record::Control(control) => self.control(&control, segment.number),
@@ -188,9 +203,14 @@ impl Replay {
         }
     }
 
-    fn frame(&mut self, segment: &Segment, group: &GroupAt, offset: u64, frame: &Frame<'_>) {
-        let position = position_of(frame);
-        let (id, shard) = (position.id, frame.header.shard);
+    fn entry(
+        &mut self,
+        segment: &Segment,
+        group: &GroupAt,
+        offset: u64,
+        (shard, position): (ShardId, Position),
+    ) {
+        let id = position.id;
         let missing = self.anchor(shard, id.lsn);
         let index = self.shards.entry(shard).or_default();
         // What a lost record voided, or what a planted bug let through.

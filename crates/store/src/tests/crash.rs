@@ -208,6 +208,7 @@ fn every_crash_leaves_what_was_acknowledged_4() {
 fn random_steps(seed: u64) -> Vec<Step> {
     let mut random = seed.wrapping_mul(0x9e37_79b9).wrapping_add(seed);
     let mut ends = [0_u64; 2];
+    let mut floors = [0_u64; 2];
     let mut epoch = 1;
     let mut steps = Vec::new();
     for _ in 0..60 {
@@ -215,13 +216,19 @@ fn random_steps(seed: u64) -> Vec<Step> {
         let shard = [SHARD, OTHER][which];
         match draw(&mut random) % 16 {
             0 => steps.push(Step::Hard(shard, vec![7; pick(&mut random, 700)])),
-            1 if ends[which] > 2 => {
+            // Nobody cuts what was stable enough to be trimmed.
+            1 if ends[which] > floors[which].max(2) => {
                 ends[which] -= draw(&mut random) % ends[which].min(9);
+                ends[which] = ends[which].max(floors[which]);
                 epoch += 1;
                 steps.extend([Step::Truncate(shard, ends[which]), Step::Run]);
                 steps.push(Step::Epoch(shard, epoch));
             }
-            2 => steps.push(Step::Trim(shard, ends[which].saturating_sub(draw(&mut random) % 12))),
+            2 => {
+                let floor = ends[which].saturating_sub(draw(&mut random) % 12);
+                floors[which] = floors[which].max(floor);
+                steps.push(Step::Trim(shard, floor));
+            }
             3 => steps.extend([Step::Run, Step::Rest]),
             4 => steps.extend([Step::Run, Step::Abandon]),
             5 => steps.extend([Step::Run, Step::Reopen]),

@@ -249,7 +249,8 @@ impl Driver {
                 self.submit(Op::Restart { shard: *shard, position: *position, ticket: 0 }, next);
             }
             Step::Trim(shard, lsn) => {
-                next.shards.entry(*shard).or_default().floor = Lsn::new(*lsn);
+                let floor = &mut next.shards.entry(*shard).or_default().floor;
+                *floor = (*floor).max(Lsn::new(*lsn));
                 self.submit(Op::Trim { shard: *shard, lsn: Lsn::new(*lsn), ticket: 0 }, next);
             }
             Step::Run => self.run_queued(),
