@@ -12,13 +12,14 @@ use tokio::time::{MissedTickBehavior, interval, timeout};
 use tokio_rustls::TlsAcceptor;
 
 use crate::config::ConfigError;
+use crate::http::HttpError;
 use crate::server::{Server, TICK};
 use crate::session::Session;
 use crate::shard::Shard;
 use crate::stats::Refusal;
 use crate::tls::{Tls, TlsError};
 
-/// Why the client port does not open.
+/// Why a port for clients or readers does not open.
 #[derive(Debug, thiserror::Error)]
 pub enum ListenError {
     /// The configuration is refused.
@@ -32,6 +33,9 @@ pub enum ListenError {
         /// What the system said.
         error: io::Error,
     },
+    /// The pages cannot be served.
+    #[error(transparent)]
+    Pages(#[from] HttpError),
     /// The certificate cannot be used.
     #[error(transparent)]
     Tls(#[from] TlsError),

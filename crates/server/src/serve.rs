@@ -8,8 +8,10 @@ use antiphon::{Fatal, Local, NodeConfig, Running, StartError, launch};
 use antiphon_kv::Engine;
 
 use crate::config::Config;
+use crate::http::Http;
 use crate::listener::{ListenError, Listener};
 use crate::node::{Keyspace, Names, NodeShard};
+use crate::pages::Pages;
 use crate::server::Server;
 use crate::stats::Stats;
 
@@ -45,11 +47,12 @@ pub enum ServeError {
 pub struct Serving {
     node: Running,
     address: SocketAddr,
-    stats: Arc<Stats>,
+    pages: Arc<Pages>,
+    http: Option<Http>,
 }
 
 /// What the shard's thread tells when the client port is open.
-type Opened = Result<(SocketAddr, Arc<Stats>), ListenError>;
+type Opened = Result<(SocketAddr, Arc<Pages>), ListenError>;
 
 impl Serving {
     /// Starts the node. Returns when its directory, its links and its client port are open; it
@@ -62,12 +65,19 @@ impl Serving {
         let (opened, opens) = mpsc::sync_channel::<Opened>(1);
         let Setup { node, server, names, limits } = setup;
         server.check().map_err(ListenError::Config)?;
+        let pages_at = server.http;
         let engine = move || Keyspace(Engine::new(seed, limits));
         let node = launch(node, engine, move |local| async move {
             front(local, server, (names, seed), opened).await;
         })?;
         match opens.recv() {
-            Ok(Ok((address, stats))) => Ok(Self { node, address, stats }),
+            Ok(Ok((address, pages))) => {
+                let http = pages_at.map(|at| Http::start(at, Arc::clone(&pages))).transpose();
+                if http.is_err() {
+                    node.stop();
+                }
+                Ok(Self { http: http.map_err(ListenError::from)?, node, address, pages })
+            }
             Ok(Err(error)) => {
                 node.stop();
                 Err(error.into())
@@ -85,8 +95,14 @@ impl Serving {
 
     /// The server's counters.
     #[must_use]
-    pub fn stats(&self) -> Arc<Stats> {
-        Arc::clone(&self.stats)
+    pub fn stats(&self) -> &Stats {
+        self.pages.stats()
+    }
+
+    /// Where the pages are served, if they are.
+    #[must_use]
+    pub fn http_address(&self) -> Option<SocketAddr> {
+        self.http.as_ref().map(Http::address)
     }
 
     /// The node.
@@ -123,7 +139,7 @@ async fn front(
     let listener = match Listener::open(Rc::clone(&server)).await {
         Ok(listener) => {
             // Nobody waits any more when the starter gave up.
-            drop(opened.send(Ok((listener.address(), server.stats()))));
+            drop(opened.send(Ok((listener.address(), server.pages()))));
             listener
         }
         Err(error) => {

@@ -53,12 +53,9 @@ pub(super) fn slow_log<S: Shard>(core: &mut Core<S>, command: &'static Command, 
                 None => SHOWN,
                 Some(Some(-1)) => usize::MAX,
                 Some(Some(count @ 0..)) => usize::try_from(count).unwrap_or(usize::MAX),
-                Some(Some(_)) => {
+                Some(_) => {
                     let text = "ERR count should be greater than or equal to -1";
                     return core.reply().error(text);
-                }
-                Some(None) => {
-                    return core.reply().error("ERR value is not an integer or out of range");
                 }
             };
             let slow = server.slow.borrow();
