@@ -143,9 +143,11 @@ impl Star {
             for effect in replica.step(self.now, event) {
                 match effect {
                     Effect::Persist { ticket, .. } => {
-                        events.push_back((at, Event::Persisted(ticket)))
+                        events.push_back((at, Event::Persisted(ticket)));
                     }
-                    Effect::Append(batch) => events.push_back((at, Event::Durable(batch.last()))),
+                    Effect::Append(batch) => {
+                        events.push_back((at, Event::Durable(batch.last())));
+                    }
                     Effect::Send { to, envelope } => {
                         let to = usize::try_from(to.get()).expect("a small number") - 1;
                         events.push_back((to, Event::Message { from, envelope }));
