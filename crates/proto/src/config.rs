@@ -263,20 +263,22 @@ impl Config {
     }
 
     /// The configuration of the next epoch after an election of `primary`, whose log ends its
-    /// epochs at `log`. Rows of epochs that the log no longer reaches back to are kept.
+    /// epochs at `log`, behind `base`. Rows of epochs before that are kept.
     #[must_use]
-    pub fn elected(&self, epoch: Epoch, primary: NodeId, log: &[Cut]) -> Self {
+    pub fn elected(&self, epoch: Epoch, primary: NodeId, log: &[Cut], base: EntryId) -> Self {
         assert!(epoch > self.epoch, "an epoch only grows");
-        let history = history(&self.history, log);
+        let history = history(&self.history, log, base);
         Self { epoch, primary, history, ..self.clone() }
     }
 }
 
 /// The cut table of a log: its own runs, behind the older rows that it no longer reaches back to.
 #[must_use]
-pub(crate) fn history(older: &[Cut], log: &[Cut]) -> Vec<Cut> {
+pub(crate) fn history(older: &[Cut], log: &[Cut], base: EntryId) -> Vec<Cut> {
     let oldest = log.first().map(|run| run.epoch);
-    let kept = older.iter().filter(|row| oldest.is_none_or(|first| row.epoch < first));
+    // A row past the log's beginning is of an epoch that this log holds otherwise, or not at all.
+    let before = |row: &&Cut| row.end <= base.lsn && oldest.is_none_or(|first| row.epoch < first);
+    let kept = older.iter().filter(before);
     let mut rows: Vec<_> = kept.chain(log).copied().collect();
     let over = rows.len().saturating_sub(HISTORY_ROWS_MAX);
     rows.drain(..over);

@@ -76,7 +76,18 @@ fn an_election_records_where_each_epoch_of_the_winner_ended() {
     config.epoch = Epoch::new(4);
     config.history = vec![cut(1, 10), cut(2, 20), cut(3, 30)];
     // The winner's log was trimmed below epoch 2 and never took part in epoch 3.
-    let next = config.elected(Epoch::new(6), id(1), &[cut(2, 20), cut(4, 40)]);
+    let base = EntryId::new(Epoch::new(2), Lsn::new(12));
+    let next = config.elected(Epoch::new(6), id(1), &[cut(2, 20), cut(4, 40)], base);
     assert_eq!(next.history, [cut(1, 10), cut(2, 20), cut(4, 40)]);
     assert_eq!(next.check(), Ok(()));
+}
+
+#[test]
+fn an_election_forgets_epochs_that_the_winner_never_held() {
+    let mut config = three(Shape::Star, Policy::Quorum);
+    config.epoch = Epoch::new(2);
+    config.history = vec![cut(1, 1)];
+    let next = config.elected(Epoch::new(3), id(1), &[], EntryId::ZERO);
+    assert_eq!(next.history, [], "the winner's log is empty, so nothing of epoch 1 is left");
+    assert_eq!(next.keep(&[cut(1, 1), cut(2, 2)], EntryId::ZERO), Lsn::ZERO);
 }

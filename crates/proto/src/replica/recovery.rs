@@ -163,7 +163,7 @@ impl Replica {
 
     /// Copies from the longest log what ours lacks, after cutting what that log does not hold.
     fn copy_from(&mut self, node: NodeId, sealed: &Sealed) {
-        let rows = history(&sealed.config.history, &sealed.runs);
+        let rows = history(&sealed.config.history, &sealed.runs, sealed.base);
         let keep = kept(&rows, self.log.runs(), self.log.base());
         if keep < self.log.last().lsn {
             self.truncate(keep);
@@ -228,7 +228,7 @@ impl Replica {
     fn elect(&mut self, newest: &Config) {
         let Role::Recovering(recovery) = &self.role else { return };
         let epoch = recovery.epoch;
-        self.config = newest.elected(epoch, self.me.node, self.log.runs());
+        self.config = newest.elected(epoch, self.me.node, self.log.runs(), self.log.base());
         assert_eq!(self.promised, epoch, "nobody else was promised anything since");
         self.obeyed = self.persist();
         let primary = Primary::new(&self.config, self.log.builder(self.shard), self.limits);
