@@ -82,6 +82,7 @@ pub(crate) fn explained(error: &ServeError) -> anyhow::Error {
     let next = match error {
         ServeError::Node(_) => "`antiphon config check` looks at the machine without starting",
         ServeError::Listen(_) => "choose another address by resp.listen, or stop who has it",
+        ServeError::Http(_) => "choose another address by http.listen, or stop who has it",
         ServeError::Stopped(_) => "the log above says what happened before",
     };
     Problem::new(Exit::Failed, error.to_string(), next).into()
