@@ -12,14 +12,13 @@ use tokio::time::{MissedTickBehavior, interval, timeout};
 use tokio_rustls::TlsAcceptor;
 
 use crate::config::ConfigError;
-use crate::http::HttpError;
 use crate::server::{Server, TICK};
 use crate::session::Session;
 use crate::shard::Shard;
 use crate::stats::Refusal;
 use crate::tls::{Tls, TlsError};
 
-/// Why a port for clients or readers does not open.
+/// Why the client port does not open.
 #[derive(Debug, thiserror::Error)]
 pub enum ListenError {
     /// The configuration is refused.
@@ -33,9 +32,6 @@ pub enum ListenError {
         /// What the system said.
         error: io::Error,
     },
-    /// The pages cannot be served.
-    #[error(transparent)]
-    Pages(#[from] HttpError),
     /// The certificate cannot be used.
     #[error(transparent)]
     Tls(#[from] TlsError),

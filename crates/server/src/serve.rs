@@ -8,7 +8,7 @@ use antiphon::{Fatal, Local, NodeConfig, Running, StartError, launch};
 use antiphon_kv::Engine;
 
 use crate::config::Config;
-use crate::http::Http;
+use crate::http::{Http, HttpError};
 use crate::listener::{ListenError, Listener};
 use crate::node::{Keyspace, Names, NodeShard};
 use crate::pages::Pages;
@@ -37,6 +37,9 @@ pub enum ServeError {
     /// The client port does not open.
     #[error(transparent)]
     Listen(#[from] ListenError),
+    /// The pages cannot be served.
+    #[error(transparent)]
+    Http(#[from] HttpError),
     /// The node stopped while it started.
     #[error(transparent)]
     Stopped(#[from] Fatal),
@@ -76,7 +79,7 @@ impl Serving {
                 if http.is_err() {
                     node.stop();
                 }
-                Ok(Self { http: http.map_err(ListenError::from)?, node, address, pages })
+                Ok(Self { http: http?, node, address, pages })
             }
             Ok(Err(error)) => {
                 node.stop();
