@@ -43,3 +43,10 @@ pub use typed::{
     ReadError, Reason, Receipt, Stamp, StateMachine, TypedChange, TypedChanges,
 };
 pub use waiters::Level;
+
+/// The programs of the pages, run as tests.
+#[cfg(doctest)]
+mod pages {
+    #[doc = include_str!("../../../README.md")]
+    struct Readme;
+}
