@@ -7,6 +7,7 @@ mod config;
 mod frame;
 mod ids;
 mod message;
+mod mutation;
 mod policy;
 mod replica;
 mod watermark;
@@ -23,6 +24,7 @@ pub use message::{
     Ack, Append, BELOW_MAX, Closed, Encoded, Envelope, HEAD_BYTES_MAX, Message, MessageLane, Open,
     Positions, Sealed, WIRE_VERSION, WireError,
 };
+pub use mutation::Mutation;
 pub use policy::{Explained, Policy, PolicyError, Rule, VOTERS_MAX, VoterSet};
 pub use replica::{
     ChildState, ChildStatus, Effect, Event, Fate, Halt, HardState, Identity, Limits, Load, LoadFor,

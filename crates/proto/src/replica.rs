@@ -27,6 +27,7 @@ use self::follower::Follower;
 use self::log::LogView;
 use self::primary::Primary;
 use self::recovery::Recovery;
+use crate::mutation::{Mutation, Planted};
 use crate::{
     Batch, Config, EntryId, Envelope, Epoch, Incarnation, Lsn, Message, NodeId, ShardId, StoreUuid,
     Time,
@@ -235,6 +236,7 @@ pub struct Replica {
     links: BTreeSet<NodeId>,
     children: BTreeMap<NodeId, Child>,
     effects: Vec<Effect>,
+    planted: Planted,
 }
 
 #[derive(Debug)]
@@ -296,7 +298,14 @@ impl Replica {
             links: BTreeSet::new(),
             children: BTreeMap::new(),
             effects: Vec::new(),
+            planted: Planted::default(),
         }
+    }
+
+    /// Plants a bug in this replica.
+    #[cfg(feature = "mutations")]
+    pub const fn plant(&mut self, bug: Mutation) {
+        self.planted = Planted::bug(bug);
     }
 
     /// Takes one event at a time and returns what is to be done, in order.
@@ -350,7 +359,9 @@ impl Replica {
 
     fn on_start(&mut self) {
         if self.config.primary == self.me.node {
-            self.recover(self.promised.next());
+            let reused = self.planted.is(Mutation::ReuseEpoch) && self.config.epoch < self.promised;
+            let epoch = if reused { self.promised } else { self.promised.next() };
+            self.recover(epoch);
         }
     }
 
@@ -443,7 +454,7 @@ impl Replica {
     /// Applies what is stable and durable, from memory or, after a restart, from the disk.
     fn settle_apply(&mut self) {
         while !self.applying {
-            let to = self.stable.min(self.log.durable());
+            let to = self.stable.min(self.on_disk());
             if self.applied >= to {
                 return;
             }
@@ -456,8 +467,14 @@ impl Replica {
         }
     }
 
+    /// How far entries may be applied for all that this node's disk holds.
+    fn on_disk(&self) -> Lsn {
+        let beyond = self.planted.is(Mutation::ApplyBeyondDurable);
+        if beyond { self.log.last().lsn } else { self.log.durable() }
+    }
+
     fn apply(&mut self, batch: &Batch) {
-        let to = self.stable.min(self.log.durable());
+        let to = self.stable.min(self.on_disk());
         let Some(batch) = batch.after(self.applied).and_then(|batch| batch.up_to(to)) else {
             return;
         };
@@ -510,6 +527,9 @@ impl Replica {
     }
 
     fn is_amnesiac(&self) -> bool {
+        if self.planted.is(Mutation::AmnesiacCounts) {
+            return false;
+        }
         self.log.durable() < self.amnesiac_to
     }
 

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
+use crate::mutation::Mutation;
 use crate::replica::{LoadFor, Replica, Role};
 use crate::{
     Ack, Append, Batch, Closed, Epoch, Incarnation, Lsn, Message, NodeId, Open, Positions,
@@ -302,7 +303,9 @@ impl Replica {
             let silent = self.now.ms_since(at) >= self.limits.heartbeat_ms;
             // A follower passes on at once what it learnt: its parent has waited already.
             let news = stable < self.stable;
-            silent || (news && (owed || matches!(self.role, Role::Follower(_))))
+            let quiet = self.planted.is(Mutation::StableNotRepeated);
+            (silent && !quiet)
+                || (news && !quiet && (owed || matches!(self.role, Role::Follower(_))))
         });
         if due {
             self.send_append(node, child, (self.log.chain(), bytes::Bytes::new()));

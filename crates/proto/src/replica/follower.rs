@@ -1,5 +1,6 @@
 //! A follower: obeys configurations, keeps promises, appends what its parent sends, acknowledges.
 
+use crate::mutation::Mutation;
 use crate::replica::{Halt, Replica, Role};
 use crate::{
     Ack, Append, Batch, Closed, Config, EntryId, Epoch, HISTORY_ROWS_MAX, Lsn, Message, NodeId,
@@ -134,7 +135,7 @@ impl Replica {
             self.recover(config.epoch.next());
             return;
         }
-        let keep = config.keep(self.log.runs(), self.log.base());
+        let keep = self.kept_by(config);
         self.config = config.clone();
         self.promised = config.epoch;
         let follower = self.become_follower();
@@ -145,6 +146,25 @@ impl Replica {
         self.children.clear();
         self.truncate(keep);
         self.obeyed = self.persist();
+    }
+
+    /// How much of this log stays when its node joins an epoch.
+    fn kept_by(&self, config: &Config) -> Lsn {
+        let keep = config.keep(self.log.runs(), self.log.base());
+        let last = self.log.last();
+        let no_row = config.history.iter().all(|row| row.epoch != last.epoch);
+        if self.planted.is(Mutation::NoCutAtJoin)
+            || (self.planted.is(Mutation::KeepWithoutRow) && no_row)
+        {
+            return last.lsn;
+        }
+        if self.planted.is(Mutation::CutToApplied) {
+            return keep.min(self.applied);
+        }
+        if self.planted.is(Mutation::CutOffByOne) && keep < last.lsn {
+            return keep.next();
+        }
+        keep
     }
 
     pub(super) fn on_closed(&mut self, from: NodeId, stream: u64, reason: Closed) {
@@ -194,12 +214,14 @@ impl Replica {
         let batch = Batch::decode(shard, append.before, append.frames.clone()).ok();
         let next = batch.filter(|batch| {
             let epochs = last.epoch..=epoch;
-            batch.first().lsn == last.lsn.next()
+            (batch.first().lsn == last.lsn.next() || self.planted.is(Mutation::IgnoreGap))
                 && epochs.contains(&batch.first().epoch)
                 && epochs.contains(&batch.last().epoch)
         });
         match next {
-            Some(batch) if batch.before() == chain => self.append(batch),
+            Some(batch) if batch.before() == chain || self.planted.is(Mutation::IgnoreGap) => {
+                self.append(batch);
+            }
             // Both logs end at the same entry and are not the same: asking again won't help.
             Some(_) => self.halt(Halt::Diverged { peer: from, at: last }),
             // Entries are missing in between, or were damaged on the way: ask from our own end.
@@ -216,8 +238,10 @@ impl Replica {
     /// Answers a seal once the promise is on disk, and all that the log holds with it.
     fn settle_promise(&mut self) {
         let flushed = self.log.durable() == self.log.last().lsn && !self.truncating;
+        let unwritten = self.planted.is(Mutation::PromiseNotPersisted);
         let Role::Follower(follower) = &mut self.role else { return };
-        let ready = |promise: &mut Promise| promise.ticket <= self.persisted && flushed;
+        let ready =
+            |promise: &mut Promise| (promise.ticket <= self.persisted || unwritten) && flushed;
         let Some(promise) = follower.promise.take_if(ready) else { return };
         // Those before are in the configuration's cut table, as far back as anybody remembers.
         let older = self.log.runs().len().saturating_sub(HISTORY_ROWS_MAX);
@@ -235,7 +259,8 @@ impl Replica {
 
     /// Opens the stream from the parent, or opens it anew when it went silent.
     fn settle_stream(&mut self) {
-        let joined = self.obeyed <= self.persisted && !self.truncating;
+        let hasty = self.planted.is(Mutation::JoinBeforePersist);
+        let joined = (self.obeyed <= self.persisted || hasty) && !self.truncating;
         let parent = self.config.parent(self.me.node).filter(|node| self.links.contains(node));
         let (now, retry_ms) = (self.now, self.limits.retry_ms);
         let own = self.own_positions();
@@ -286,11 +311,14 @@ impl Replica {
     }
 
     pub(super) fn own_positions(&self) -> Positions {
-        Positions {
-            received: self.log.last().lsn,
-            durable: self.log.durable(),
-            applied: self.applied,
-        }
+        let memory = match self.role {
+            Role::Primary(_) => self.planted.is(Mutation::CountBeforeSync),
+            Role::Follower(_) | Role::Recovering(_) | Role::Halted => {
+                self.planted.is(Mutation::AckFromMemory)
+            }
+        };
+        let durable = if memory { self.log.last().lsn } else { self.log.durable() };
+        Positions { received: self.log.last().lsn, durable, applied: self.applied }
     }
 
     pub(super) fn on_fetch(&mut self, from: NodeId, epoch: Epoch, after: EntryId) {

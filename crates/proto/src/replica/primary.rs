@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 
 use bytes::BytesMut;
 
+use crate::mutation::Mutation;
 use crate::replica::{Effect, Limits, Replica, Role};
 use crate::watermark::Watermark;
 use crate::{
@@ -199,7 +200,8 @@ impl Replica {
             return Err(ProposeError::NotReady);
         }
         let waiting = primary.unstable_bytes + primary.builder.len();
-        if waiting > 0 && waiting + bytes > self.limits.unstable_bytes {
+        let endless = self.planted.is(Mutation::NeverBusy);
+        if waiting > 0 && waiting + bytes > self.limits.unstable_bytes && !endless {
             return Err(ProposeError::Busy);
         }
         let id = primary.builder.push(epoch, kind, wall_ms, write);
@@ -225,10 +227,12 @@ impl Replica {
         self.close_batch();
         let now = self.now;
         let Role::Primary(primary) = &mut self.role else { return };
-        let mark = primary.floor.mark();
+        let alone = self.planted.is(Mutation::StableFromOwnDisk);
+        let mark = if alone { self.log.durable() } else { primary.floor.mark() };
+        let any_epoch = self.planted.is(Mutation::SkipRuleA);
         // Entries of earlier epochs count only together with this epoch's first: until then a
         // recovery elsewhere could still prefer another log.
-        if mark < primary.start || mark <= self.stable {
+        if (mark < primary.start && !any_epoch) || mark <= self.stable {
             return;
         }
         self.stable = mark;
@@ -243,7 +247,10 @@ impl Replica {
     /// are executed against that state.
     pub(super) fn settle_serve(&mut self) {
         let Role::Primary(primary) = &mut self.role else { return };
-        if !primary.serving && self.stable >= primary.start && self.applied >= primary.start {
+        let stable = self.stable >= primary.start || self.planted.is(Mutation::ServeBeforeStable);
+        let hasty = self.planted.is(Mutation::ServeBeforeApplied)
+            || self.planted.is(Mutation::ServeBeforeStable);
+        if !primary.serving && stable && (self.applied >= primary.start || hasty) {
             primary.serving = true;
             self.effects.push(Effect::Serve);
         }
@@ -280,9 +287,10 @@ impl Replica {
     pub fn reached(&mut self, policy: Policy) -> Lsn {
         let (now, stable) = (self.now, self.stable);
         let Role::Primary(primary) = &mut self.role else { return Lsn::ZERO };
-        let guard = primary.guard_holds(now);
+        let guard = primary.guard_holds(now) || self.planted.is(Mutation::GuardIgnored);
+        let early = self.planted.is(Mutation::ReachedBeforeStable);
         match primary.level(&self.config, policy) {
-            Some(level) if level.below_floor && guard => level.mark.mark(),
+            Some(level) if (level.below_floor && guard) || early => level.mark.mark(),
             Some(level) => level.mark.mark().min(stable),
             None => Lsn::ZERO,
         }

@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use bytes::Bytes;
 
 use crate::config::{history, kept};
+use crate::mutation::Mutation;
 use crate::replica::primary::Primary;
 use crate::replica::{Effect, Halt, Replica, Role};
 use crate::{Batch, Chain, Config, EntryId, Epoch, Lsn, Message, NodeId, Sealed, Time, VoterSet};
@@ -94,15 +95,24 @@ impl Replica {
         let Role::Recovering(recovery) = &self.role else { return };
         let newest = self.newest_config(recovery);
         let counted = self.counted(recovery);
-        let sealed_enough = self.is_sealed_enough(&counted, &newest);
+        let sealed_enough = self.is_sealed_enough(&counted, &newest)
+            || (self.planted.is(Mutation::ElectUnsafe) && !counted.is_empty());
         // Of equal logs, one that still reaches back to the end of this one.
         let end = self.log.last().lsn;
+        let any = self.planted.is(Mutation::CopyFromAny);
+        let by_count = self.planted.is(Mutation::LongestIgnoresEpoch);
         let best = counted.into_iter().max_by_key(|(node, sealed)| {
-            (sealed.last, sealed.base.lsn <= end, std::cmp::Reverse(**node))
+            let order = if any { EntryId::ZERO } else { sealed.last };
+            let length = if by_count { sealed.last.lsn } else { Lsn::ZERO };
+            (length, order, sealed.base.lsn <= end, std::cmp::Reverse(**node))
         });
         match best.map(|(node, sealed)| (*node, sealed.clone())) {
             _ if !sealed_enough => self.stop_fetching(),
-            Some((node, sealed)) if sealed.last > self.log.last() => self.copy_from(node, &sealed),
+            Some((node, sealed))
+                if sealed.last > self.log.last() && !self.planted.is(Mutation::KeepOwnLog) =>
+            {
+                self.copy_from(node, &sealed);
+            }
             Some(_) | None => self.elect(&newest),
         }
     }
@@ -123,7 +133,8 @@ impl Replica {
     }
 
     pub(super) fn may_ask(&self) -> bool {
-        let promised = |recovery: &Recovery| recovery.ticket <= self.persisted;
+        let hasty = self.planted.is(Mutation::AskBeforePromise);
+        let promised = |recovery: &Recovery| recovery.ticket <= self.persisted || hasty;
         matches!(&self.role, Role::Recovering(recovery) if promised(recovery)) && !self.truncating
     }
 
@@ -131,11 +142,14 @@ impl Replica {
         let (now, me, retry_ms) = (self.now, self.me.node, self.limits.retry_ms);
         let Role::Recovering(recovery) = &mut self.role else { return };
         let epoch = recovery.epoch;
+        let once = self.planted.is(Mutation::AskOnce);
         let voters = self.config.voters.iter().map(|member| member.node);
         let ask: Vec<_> = voters
             .filter(|node| *node != me && self.links.contains(node))
             .filter(|node| !recovery.replies.contains_key(node))
-            .filter(|node| recovery.asked.get(node).is_none_or(|at| now.ms_since(*at) >= retry_ms))
+            .filter(|node| {
+                recovery.asked.get(node).is_none_or(|at| now.ms_since(*at) >= retry_ms && !once)
+            })
             .collect();
         for node in ask {
             recovery.asked.insert(node, now);
@@ -229,6 +243,9 @@ impl Replica {
         let Role::Recovering(recovery) = &self.role else { return };
         let epoch = recovery.epoch;
         self.config = newest.elected(epoch, self.me.node, self.log.runs(), self.log.base());
+        if self.planted.is(Mutation::ForgetHistory) {
+            self.config.history.clear();
+        }
         assert_eq!(self.promised, epoch, "nobody else was promised anything since");
         self.obeyed = self.persist();
         let primary = Primary::new(&self.config, self.log.builder(self.shard), self.limits);

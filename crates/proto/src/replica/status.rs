@@ -1,5 +1,6 @@
 //! What others may know of a replica: its status, its deadlines, the fate of a write.
 
+use crate::mutation::Mutation;
 use crate::replica::{ChildState, Replica, Role};
 use crate::{
     Config, EntryId, Epoch, Hlc, Incarnation, Lsn, NodeId, Positions, StoreUuid, Time, Token,
@@ -218,7 +219,7 @@ impl Replica {
         }
         // Until this epoch's own first entry is stable, a recovery could still choose another
         // log, in either direction.
-        let settled = self.epoch_is_stable();
+        let settled = self.epoch_is_stable() || self.planted.is(Mutation::FateTooEarly);
         if epoch == self.config.epoch {
             return match (settled && lsn <= self.stable, lsn <= self.log.last().lsn) {
                 (true, _) => Fate::Stable,
