@@ -127,7 +127,7 @@ pub(crate) fn run(args: &BenchArgs, screen: &mut Screen) -> anyhow::Result<Exit>
     // The cluster lives until the report is made.
     let own = if plan.addresses.is_empty() { Some(start_cluster()?) } else { None };
     if let Some(own) = &own {
-        plan.addresses.clone_from(&own.addresses);
+        plan.addresses = own.addresses.first().copied().into_iter().collect();
         pids.extend(&own.pids);
     }
     let report = run::execute(&plan, &pids)?;

@@ -5,6 +5,7 @@ mod load;
 mod nodes;
 mod text;
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
@@ -60,6 +61,66 @@ pub(crate) struct DemoArgs {
     /// Nodes as threads of this process, with links in memory instead of QUIC
     #[arg(long)]
     pub(crate) in_process: bool,
+}
+
+impl DemoArgs {
+    /// A cluster for a program: no load, ports in a row from `first`, nothing kept.
+    pub(crate) const fn quiet(nodes: u16, first: u16) -> Self {
+        Self {
+            nodes,
+            shape: ShapeKind::Star,
+            resp_port: first,
+            http_port: first + nodes,
+            peer_port: first + 2 * nodes,
+            dir: None,
+            keep: false,
+            no_load: true,
+            in_process: false,
+        }
+    }
+}
+
+/// A cluster without a screen. It ends with this value.
+pub(crate) struct Cluster {
+    addresses: Vec<SocketAddr>,
+    nodes: Option<Nodes>,
+    layout: Option<Layout>,
+}
+
+impl Cluster {
+    /// Starts it and waits until it accepts writes.
+    ///
+    /// # Errors
+    /// When the nodes can't be started or none accepts writes.
+    pub(crate) fn start(args: &DemoArgs) -> anyhow::Result<Self> {
+        let layout = Layout::make(args)?;
+        let mut nodes = Nodes::start(args, &layout)?;
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        runtime.block_on(nodes.ready(args, READY_WITHIN))?;
+        let addresses = text::addresses(args.resp_port, args.nodes);
+        Ok(Self { addresses, nodes: Some(nodes), layout: Some(layout) })
+    }
+
+    /// The client port of each node.
+    pub(crate) fn addresses(&self) -> Vec<SocketAddr> {
+        self.addresses.clone()
+    }
+
+    /// The process of each node.
+    pub(crate) fn pids(&self) -> Vec<u32> {
+        let pids = self.nodes.as_ref().map(Nodes::pids).unwrap_or_default();
+        pids.into_iter().map(|(_, pid)| pid).collect()
+    }
+}
+
+impl Drop for Cluster {
+    fn drop(&mut self) {
+        let stopped = self.nodes.take().map_or(Ok(()), Nodes::stop);
+        let removed = self.layout.take().map_or(Ok(None), Layout::finish);
+        for error in stopped.err().into_iter().chain(removed.err()) {
+            tracing::warn!("failed to end a cluster in order: {error:#}");
+        }
+    }
 }
 
 /// Runs a cluster until it is interrupted.

@@ -15,6 +15,9 @@ use crate::output::{Format, Screen};
 /// Time between two looks while waiting for a state.
 const LOOK_EVERY: Duration = Duration::from_millis(200);
 
+/// What the pages of a node may lag behind it.
+const MOMENT: Duration = Duration::from_secs(1);
+
 /// Flags of `status`.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
@@ -70,9 +73,17 @@ pub(crate) fn run(args: &StatusArgs, screen: &mut Screen) -> anyhow::Result<Exit
     }
 }
 
-/// The picture of the cluster whose pages are at these addresses, as text.
+/// The picture of the cluster whose pages are at these addresses, as text. Pages follow the
+/// nodes within moments, so a cluster that just became healthy is given one.
 pub(crate) fn table_of(addresses: &[String]) -> String {
-    look(addresses, LOOK_EVERY).text()
+    let begun = Instant::now();
+    loop {
+        let view = look(addresses, LOOK_EVERY);
+        if view.is_healthy() || begun.elapsed() >= MOMENT {
+            return view.text();
+        }
+        std::thread::sleep(MOMENT / 20);
+    }
 }
 
 fn look(addresses: &[String], patience: Duration) -> View {

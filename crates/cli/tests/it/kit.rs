@@ -1,0 +1,94 @@
+//! Clusters of real processes, and what tests do with them: wait, ask, stop, break.
+
+mod cluster;
+mod http;
+mod node;
+mod ports;
+mod resp;
+
+use std::path::Path;
+use std::process::{Command, Output};
+use std::time::{Duration, Instant};
+
+pub(crate) use cluster::Cluster;
+pub(crate) use http::{get, status};
+pub(crate) use node::{Process, serve_command};
+pub(crate) use ports::free_ports;
+pub(crate) use resp::{Client, Reply};
+
+/// The longest wait for anything. A busy machine needs a good part of it.
+pub(crate) const LONG: Duration = Duration::from_secs(30);
+/// Between two looks at a condition.
+const POLL: Duration = Duration::from_millis(5);
+
+/// Looks until there is an answer.
+#[track_caller]
+pub(crate) fn until<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
+    let begun = Instant::now();
+    loop {
+        if let Some(answer) = look() {
+            return answer;
+        }
+        assert!(begun.elapsed() < LONG, "waited too long for {what}");
+        std::thread::sleep(POLL);
+    }
+}
+
+/// The same for a condition, with what to say when it does not come.
+#[track_caller]
+pub(crate) fn until_so(what: &str, mut is_so: impl FnMut() -> bool) {
+    until(what, || is_so().then_some(()));
+}
+
+/// Numbers that look random and are the same for the same seed.
+#[derive(Debug)]
+pub(crate) struct Dice(u64);
+
+impl Dice {
+    /// Thrown from `seed`.
+    pub(crate) const fn new(seed: u64) -> Self {
+        Self(seed)
+    }
+
+    /// A number below `end`.
+    pub(crate) const fn below(&mut self, end: u64) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut mixed = self.0;
+        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        (mixed ^ (mixed >> 31)) % end
+    }
+}
+
+/// Whether this program is installed; says on stderr that a test leaves something out if not.
+pub(crate) fn is_installed(program: &str, probe: &[&str]) -> bool {
+    let runs = Command::new(program).args(probe).output().is_ok_and(|out| out.status.success());
+    if !runs {
+        eprintln!("left out: {program} {} does not run on this machine", probe.join(" "));
+    }
+    runs
+}
+
+/// Runs another program; it must succeed. Answers its stdout.
+#[track_caller]
+pub(crate) fn run(program: &str, arguments: &[&str]) -> String {
+    let output = run_any(program, arguments);
+    let (out, err) = (crate::text(&output.stdout), crate::text(&output.stderr));
+    assert!(output.status.success(), "{program} {arguments:?}\nstdout:\n{out}\nstderr:\n{err}");
+    out
+}
+
+/// Runs another program, however it ends.
+pub(crate) fn run_any(program: &str, arguments: &[&str]) -> Output {
+    let out = Command::new(program).args(arguments).output();
+    out.unwrap_or_else(|error| panic!("cannot run {program}: {error}"))
+}
+
+/// All segments of the log in a data directory, oldest first.
+pub(crate) fn segments(data: &Path) -> Vec<std::path::PathBuf> {
+    let listed = std::fs::read_dir(data.join("log")).expect("the node has a log");
+    let paths = listed.map(|entry| entry.expect("listed").path());
+    let mut logs: Vec<_> = paths.filter(|path| path.extension() == Some("log".as_ref())).collect();
+    logs.sort();
+    logs
+}
