@@ -218,6 +218,7 @@ impl Core {
 
 /// The root task, ended with the last handle.
 struct Root {
+    core: Arc<Core>,
     task: Mutex<Option<JoinHandle<()>>>,
     stop: watch::Sender<bool>,
 }
@@ -227,6 +228,8 @@ impl Drop for Root {
         let task = self.task.get_mut().unwrap_or_else(PoisonError::into_inner);
         if let Some(task) = task.take() {
             task.abort();
+            // The sessions die where they are, so the owner hears the end from here.
+            self.core.inbox.finish();
         }
     }
 }
@@ -271,7 +274,7 @@ impl Peers {
         });
         let (stop, stopped) = watch::channel(false);
         let task = tokio::spawn(run(transport, Arc::clone(&core), members, stopped));
-        let root = Arc::new(Root { task: Mutex::new(Some(task)), stop });
+        let root = Arc::new(Root { core: Arc::clone(&core), task: Mutex::new(Some(task)), stop });
         let events = PeerEvents { core: Arc::clone(&core), stop: root.stop.clone() };
         Ok((Self { core, root }, events))
     }

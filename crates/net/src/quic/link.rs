@@ -41,6 +41,13 @@ impl fmt::Debug for QuicLink {
     }
 }
 
+impl Drop for QuicLink {
+    fn drop(&mut self) {
+        // Before the streams go, whose end would look like a broken rule to the other side.
+        self.close(CloseReason::Dropped);
+    }
+}
+
 struct SendHalf {
     stream: SendStream,
     encoder: Encoder,

@@ -47,6 +47,7 @@ contracts! {
     peers::a_held_lane_bounds_the_sender_and_frees_the_others,
     peers::shutdown_sends_what_was_queued,
     peers::a_dropped_owner_ends_the_links,
+    peers::dropped_peers_end_the_events,
     peers::control_comes_first,
     peers::three_nodes_form_a_mesh,
     peers::the_wrong_caller_is_refused,

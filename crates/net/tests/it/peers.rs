@@ -203,6 +203,15 @@ pub(crate) async fn a_dropped_owner_ends_the_links(world: &World) {
     assert_eq!(two.disconnected(1).await, (1, Closed::There(CloseReason::Shutdown)));
 }
 
+pub(crate) async fn dropped_peers_end_the_events(world: &World) {
+    let (one, mut two) = pair(world).await;
+    let Owner { peers, mut events } = one;
+    drop(peers);
+    while events.next().await.is_some() {}
+    let (generation, why) = two.disconnected(1).await;
+    assert_eq!((generation, why), (1, Closed::There(CloseReason::Dropped)));
+}
+
 pub(crate) async fn control_comes_first(world: &World) {
     let (one, mut two) = pair(world).await;
     for lane in [Lane::Bulk, Lane::Log, Lane::Control] {
