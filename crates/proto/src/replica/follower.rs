@@ -217,6 +217,7 @@ impl Replica {
             (batch.first().lsn == last.lsn.next() || self.planted.is(Mutation::IgnoreGap))
                 && epochs.contains(&batch.first().epoch)
                 && epochs.contains(&batch.last().epoch)
+                && self.log.is_later(batch)
         });
         match next {
             Some(batch) if batch.before() == chain || self.planted.is(Mutation::IgnoreGap) => {

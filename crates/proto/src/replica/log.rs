@@ -108,6 +108,12 @@ impl LogView {
         self.epoch_at(id.lsn) == Some(id.epoch)
     }
 
+    /// Whether time goes on from the log's last entry to the batch's first. A peer's batch may
+    /// not: the log could never be read back in one piece.
+    pub(super) fn is_later(&self, batch: &Batch) -> bool {
+        batch.frames().next().is_some_and(|frame| frame.header.hlc > self.end.hlc)
+    }
+
     pub(super) fn push(&mut self, batch: Batch) {
         assert_eq!(batch.first().lsn, self.end.last.lsn.next(), "a log has no gap");
         assert_eq!(batch.before(), self.end.chain, "a log is one chain");

@@ -232,6 +232,7 @@ impl Replica {
             batch.first().lsn == last.lsn.next()
                 && batch.first().epoch >= last.epoch
                 && batch.last().epoch < epoch
+                && self.log.is_later(batch)
         }) {
             recovery.fetch = None;
             self.append(batch);

@@ -95,7 +95,7 @@ fn message() -> impl Strategy<Value = Message> {
 
 fn act() -> impl Strategy<Value = Act> {
     let peer = || 1_u64..=4;
-    let entries = (peer(), 0_u64..=ENTRIES_MAX, 0_u64..4, 0_u64..2, any::<bool>());
+    let entries = (peer(), 0_u64..=ENTRIES_MAX, 0_u64..4, 0_u64..3, any::<bool>());
     prop_oneof![
         6 => (peer(), prop_oneof![0_u64..=6, Just(u64::MAX)], message())
             .prop_map(|(from, epoch, message)| Act::Say(from, epoch, message)),
@@ -114,7 +114,7 @@ struct Victim {
     disk: Disk,
     now: Time,
     stream: u64,
-    end: (EntryId, Chain), // of the log, as the machine was told to write it
+    end: (EntryId, Chain, Hlc), // of the log, as the machine was told to write it
 }
 
 impl Victim {
@@ -128,7 +128,7 @@ impl Victim {
         };
         let limits = Limits { tail_bytes: 0, window_bytes: 200, ..Limits::default() };
         let replica = Replica::new(me, chain_of(4), disk.recovered(), limits);
-        let end = (EntryId::ZERO, Chain::ZERO);
+        let end = (EntryId::ZERO, Chain::ZERO, Hlc::ZERO);
         let mut victim = Self { replica, disk, now: Time::from_ms(1), stream: 0, end };
         victim.step(Event::Start);
         victim
@@ -149,7 +149,7 @@ impl Victim {
             Effect::Persist { ticket, hard } => self.disk.submit(Op::Persist { ticket, hard }),
             Effect::Truncate(keep) => self.disk.submit(Op::Truncate(keep)),
             Effect::Append(batch) => {
-                self.end = (batch.last(), batch.chain());
+                self.end = (batch.last(), batch.chain(), batch.last_hlc());
                 self.disk.submit(Op::Append(batch));
             }
             Effect::Send { envelope, .. } => {
@@ -177,11 +177,13 @@ impl Victim {
         }
     }
 
-    /// Sound frames, at the end of the log or a little behind it.
+    /// Sound frames, at the end of the log or a little behind it, or in the past.
     fn hear_entries(&mut self, from: u64, (epoch, count, gap): (u64, u64, u64), fetched: bool) {
-        let (last, before) = self.end;
-        let after = EntryId::new(last.epoch, last.lsn.plus(gap));
-        let mut builder = BatchBuilder::new(ShardId::new(0), after, before, Hlc::ZERO);
+        let (last, before, hlc) = self.end;
+        // With a gap, or without one at 2, time starts again.
+        let hlc = if gap == 0 { hlc } else { Hlc::ZERO };
+        let after = EntryId::new(last.epoch, last.lsn.plus(gap % 2));
+        let mut builder = BatchBuilder::new(ShardId::new(0), after, before, hlc);
         for _ in 0..count {
             let epoch = Epoch::new(epoch).max(last.epoch);
             builder.push(epoch, Kind::Data, 0, |out| out.extend_from_slice(b"x"));
@@ -207,7 +209,7 @@ impl Victim {
     fn sync(&mut self, count: usize) {
         for event in self.disk.complete(count) {
             if let Event::Truncated(end) = &event {
-                self.end = (end.last, end.chain);
+                self.end = (end.last, end.chain, end.hlc);
             }
             self.step(event);
         }
