@@ -16,13 +16,17 @@ pub enum Level {
     Quorum,
     /// On the disks of every member that must have it.
     All,
+    /// On a majority of the disks in each of this many regions.
+    Region(u8),
+    /// On the disks of the first so many members, in the configuration's order.
+    Prefix(u8),
     /// At the shard's floor: never lost by an automatic failover.
     Stable,
 }
 
 impl Level {
     /// The policy that a word names, in any case: `local`, `received(2)`, `ack(2)`, `quorum`
-    /// (or `majority`), `all`, `floor` (or `stable`).
+    /// (or `majority`), `all`, `region(2)`, `prefix(2)`, `floor` (or `stable`).
     #[must_use]
     pub fn parse(word: &[u8]) -> Option<Self> {
         let word = std::str::from_utf8(word).ok()?.to_ascii_lowercase();
@@ -37,6 +41,8 @@ impl Level {
                 match name {
                     "received" => Some(Self::Received(count)),
                     "ack" => Some(Self::Ack(count)),
+                    "region" => Some(Self::Region(count)),
+                    "prefix" => Some(Self::Prefix(count)),
                     _ => None,
                 }
             }
@@ -53,6 +59,8 @@ impl Level {
             Self::Quorum => [3, 0],
             Self::All => [4, 0],
             Self::Stable => [5, 0],
+            Self::Region(count) => [6, count],
+            Self::Prefix(count) => [7, count],
         }
     }
 
@@ -66,6 +74,8 @@ impl Level {
             [3, 0] => Some(Self::Quorum),
             [4, 0] => Some(Self::All),
             [5, 0] => Some(Self::Stable),
+            [6, count @ 1..=u8::MAX] => Some(Self::Region(count)),
+            [7, count @ 1..=u8::MAX] => Some(Self::Prefix(count)),
             _ => None,
         }
     }
@@ -79,6 +89,8 @@ impl fmt::Display for Level {
             Self::Ack(count) => write!(f, "ack({count})"),
             Self::Quorum => f.write_str("quorum"),
             Self::All => f.write_str("all"),
+            Self::Region(count) => write!(f, "region({count})"),
+            Self::Prefix(count) => write!(f, "prefix({count})"),
             Self::Stable => f.write_str("floor"),
         }
     }
@@ -90,12 +102,13 @@ mod tests {
 
     #[test]
     fn every_level_has_one_text_and_one_encoding() {
-        use Level::{Ack, All, Local, Quorum, Received, Stable};
-        for level in [Local, Received(1), Received(3), Ack(2), Quorum, All, Stable] {
+        use Level::{Ack, All, Local, Prefix, Quorum, Received, Region, Stable};
+        let each = [Local, Received(1), Received(3), Ack(2), Quorum, All, Region(2), Prefix(1), Stable];
+        for level in each {
             assert_eq!(Level::parse(level.to_string().to_uppercase().as_bytes()), Some(level));
             assert_eq!(Level::from_bytes(level.to_bytes()), Some(level));
         }
-        for none in ["", "ack", "ack(0)", "ack(256)", "ack(1", "quorums", "prefix(1)", "\u{fe}"] {
+        for none in ["", "ack", "ack(0)", "ack(256)", "ack(1", "quorums", "prefix()", "\u{fe}"] {
             assert_eq!(Level::parse(none.as_bytes()), None, "{none}");
         }
         assert_eq!(Level::from_bytes([0, 1]), None);

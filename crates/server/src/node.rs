@@ -112,17 +112,22 @@ fn level(level: Level) -> antiphon::Level {
         Level::Ack(count) => Policy::Ack(count),
         Level::Quorum => Policy::Quorum,
         Level::All => Policy::All,
+        Level::Region(count) => Policy::Region(count),
+        Level::Prefix(count) => Policy::Prefix(count),
     })
 }
 
-const fn floor(policy: Policy) -> Level {
+/// The level that a configured policy is.
+#[must_use]
+pub const fn level_of(policy: Policy) -> Level {
     match policy {
         Policy::Local => Level::Local,
         Policy::Received(count) => Level::Received(count),
         Policy::Ack(count) => Level::Ack(count),
         Policy::Quorum => Level::Quorum,
         Policy::All => Level::All,
-        Policy::Region(_) | Policy::Prefix(_) => Level::Stable,
+        Policy::Region(count) => Level::Region(count),
+        Policy::Prefix(count) => Level::Prefix(count),
     }
 }
 
@@ -244,7 +249,7 @@ fn status(shard: &NodeShard, node: &NodeStatus) -> Status {
         primary,
         serving,
         epoch: config.epoch,
-        floor: floor(config.floor),
+        floor: level_of(config.floor),
         shape: shard.names.shape.clone(),
         last: replica.last.lsn,
         durable: replica.durable,

@@ -3,7 +3,7 @@
 use antiphon::{MemberConfig, MemoryNetwork, QuicConfig, TransportConfig};
 use antiphon_net::certs::{self, CertError, CredentialFiles, Credentials};
 use antiphon_proto::{Limits, Policy, Shape};
-use antiphon_server::node::{Names, member_address};
+use antiphon_server::node::{Names, level_of, member_address};
 use antiphon_server::{ClientLimits, Config, Level, Password, Setup, TlsFiles};
 use anyhow::Context;
 
@@ -131,16 +131,9 @@ fn server(config: &NodeConfig) -> anyhow::Result<Config> {
     })
 }
 
+/// The floor has a name of its own: it is what no acknowledgement at it is ever lost by.
 fn level(policy: Policy, floor: Policy) -> Level {
-    match policy {
-        _ if policy == floor => Level::Stable,
-        Policy::Local => Level::Local,
-        Policy::Received(count) => Level::Received(count),
-        Policy::Ack(count) => Level::Ack(count),
-        Policy::Quorum => Level::Quorum,
-        Policy::All => Level::All,
-        Policy::Region(_) | Policy::Prefix(_) => Level::Stable,
-    }
+    if policy == floor { Level::Stable } else { level_of(policy) }
 }
 
 fn tls(resp: &RespOptions) -> Option<TlsFiles> {
