@@ -31,3 +31,6 @@ pub use pending::Pending;
 pub use reply::{Fault, ReplySink};
 pub use snapshot::{Cut, SNAPSHOT_VERSION, SnapshotError};
 pub use watch::WatcherId;
+
+#[cfg(test)]
+mod testing;

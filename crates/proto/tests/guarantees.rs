@@ -14,7 +14,8 @@ fn table(line: &str) -> Vec<Vec<&'static str>> {
 
 #[track_caller]
 fn check(voters: u64, line: &str) {
-    let members = (1..=voters).map(|node| Member { node: NodeId::new(node), region: String::new() });
+    let members =
+        (1..=voters).map(|node| Member { node: NodeId::new(node), region: String::new() });
     let config =
         Config::initial(ShardId::default(), members.collect(), Shape::Star, Policy::Quorum);
     let config = config.expect("a majority can be had");

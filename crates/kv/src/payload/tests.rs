@@ -97,15 +97,5 @@ fn the_bytes_of_a_payload_are_pinned() {
         Effect::Flush { db },
         Effect::Swap { one: db, other: Db::new(3).unwrap() },
     ]);
-    let want: &[u8] = &[
-        1, //
-        1, 2, 1, b'k', 2, b'v', b'w', //
-        2, 2, 2, 1, 0, 0, 0, 0, 0, 0, 1, b'k', 1, b'v', //
-        3, 2, 1, b'k', //
-        4, 2, 3, 0, 0, 0, 0, 0, 0, 0, 1, b'k', //
-        5, 2, 1, b'k', //
-        6, 2, //
-        7, 2, 3,
-    ];
-    assert_eq!(payload, want);
+    assert_eq!(crate::testing::hex(&payload), crate::testing::shown("payload"));
 }
