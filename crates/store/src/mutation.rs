@@ -25,6 +25,8 @@ pub enum Mutation {
     SnapshotNotSynced,
     /// Groups share sectors, so that a torn write hits what was durable.
     ShareSectors,
+    /// Recovery takes the last group for durable because it can be read.
+    BelieveCache,
     /// The acknowledged end is forgotten, so a lost end of the log is not seen.
     ForgetHint,
 }

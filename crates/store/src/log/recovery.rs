@@ -104,6 +104,7 @@ pub(crate) fn recover(
         spacing: place.spacing,
         planted: place.planted,
         adrift: None,
+        last_group: None,
     };
     let mut recovery = Recovery::default();
     let mut ending = None;
@@ -132,6 +133,9 @@ pub(crate) fn recover(
                 save_sidecar(place, &replay, segment.number)?;
             }
         }
+        if next.is_none() && place.access == Access::Write && end != Ending::Lost {
+            make_durable(place, &replay, segment, &bytes)?;
+        }
         ending = Some(end);
         progress.bytes += segment.bytes;
         if let Some(tell) = &mut verify {
@@ -139,6 +143,30 @@ pub(crate) fn recover(
         }
     }
     finish(place, hint, found, (replay, recovery, ending))
+}
+
+/// Writes the last good group once more and syncs it.
+///
+/// The run before this one may have ended between the group's write and its sync, or because the
+/// sync failed. Then the group is in the system's cache and not on the medium, and a sync alone
+/// would find nothing to do. All groups before it are durable: each was synced before the next
+/// one was begun.
+fn make_durable(
+    place: &Place,
+    replay: &Replay,
+    segment: &Segment,
+    bytes: &[u8],
+) -> Result<(), StoreError> {
+    let Some((start, end)) = replay.last_group else { return Ok(()) };
+    if place.planted.is(Mutation::BelieveCache) {
+        return Ok(());
+    }
+    // The first group was written together with the segment's header.
+    let from = if start == segment.body { 0 } else { start };
+    let group = slice(bytes, from, end).expect("the group was read from these bytes");
+    write_one(&*segment.file, group, from)
+        .map_err(|e| StoreError::io("write", &segment.path, e))?;
+    segment.file.sync_data().map_err(|e| StoreError::sync(&segment.path, e))
 }
 
 /// Turns to the next segment: starts the shards, or compares them with its header.

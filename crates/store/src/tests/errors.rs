@@ -259,3 +259,36 @@ fn a_superblock_from_an_older_copy() {
         refuses(&disk, identity(), &["superblock", "older than the log"]);
     }
 }
+
+/// The group whose sync failed is read back from the cache by the next run. Whether that run
+/// makes it durable before it builds on it.
+fn survives_a_failed_sync_and_a_later_crash(options: &crate::Options) -> bool {
+    let disk = SimDisk::new(3);
+    let open = || try_open(Arc::new(disk.clone()), &dir(), options);
+    let mut committer = open().unwrap().into_committer();
+    let mut maker = Maker::new(SHARD);
+    run(&mut committer, [maker.op(1, 100)]);
+    disk.fail(Operation::Sync, 1, Fault::Device);
+    committer.submit(maker.op(1, 100));
+    let mut done = Vec::new();
+    while !committer.is_idle() && !matches!(done.last(), Some(Completion::Failed(_))) {
+        committer.run(&mut done);
+    }
+    drop(committer);
+    let store = open().unwrap();
+    let believed = store.reader().bounds(SHARD).last;
+    let mut committer = store.into_committer();
+    run(&mut committer, [Maker::after(SHARD, believed).op(1, 100)]);
+    drop(committer);
+    disk.crash(&crate::Survivors::default());
+    let Ok(store) = open() else { return false };
+    store.recovery().damage.is_empty()
+        && store.reader().bounds(SHARD).last.id.lsn == believed.id.lsn.next()
+}
+
+#[test]
+fn the_last_group_is_made_durable_before_a_run_builds_on_it() {
+    assert!(survives_a_failed_sync_and_a_later_crash(&options()));
+    let careless = crate::testing::with_bug(crate::Mutation::BelieveCache);
+    assert!(!survives_a_failed_sync_and_a_later_crash(&careless), "the test sees the bug");
+}
