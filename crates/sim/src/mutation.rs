@@ -1,8 +1,6 @@
 //! Bugs that can be planted, by name: those of the core and those of the log.
 
-use crate::plan::Plan;
-#[cfg(feature = "mutations")]
-use crate::plan::PlanError;
+use crate::plan::{Plan, PlanError};
 
 #[cfg(feature = "mutations")]
 mod names {
@@ -41,7 +39,9 @@ mod names {
 
     pub(super) fn all() -> Vec<String> {
         let core = Core::ALL.into_iter().map(|bug| named(&format!("core-{bug:?}")));
-        core.chain(STORAGE.into_iter().map(|bug| named(&format!("log-{bug:?}")))).collect()
+        let storage = STORAGE.into_iter().map(|bug| named(&format!("log-{bug:?}")));
+        let server = super::SERVER.into_iter().map(str::to_owned);
+        core.chain(storage).chain(server).collect()
     }
 }
 
@@ -77,14 +77,18 @@ impl Plan {
     ///
     /// # Errors
     /// When this build has no such bug.
-    pub fn plant(&mut self, name: &str) -> Result<(), crate::plan::PlanError> {
+    pub fn plant(&mut self, name: &str) -> Result<(), PlanError> {
         if !mutations().iter().any(|known| known == name) {
-            return Err(crate::plan::PlanError::Mutation(name.to_owned()));
+            return Err(PlanError::Mutation(name.to_owned()));
         }
         self.mutation = Some(name.to_owned());
         Ok(())
     }
 }
+
+/// Bugs of the server's part, by name.
+#[cfg(feature = "mutations")]
+const SERVER: [&str; 2] = ["server-reply-before-policy", "server-read-unstable"];
 
 /// Bugs of the server's part: whether replies leave before their policy is reached, and whether
 /// reads leave while what they rest on is not stable.

@@ -24,6 +24,7 @@ pub(crate) struct Node {
     pub(crate) booting: bool,
     pub(crate) gone: Option<String>, // why it can't start any more
     pub(crate) hurt: bool,           // its disk was damaged or replaced
+    pub(crate) replaced: bool,       // its disk is new and has not caught up since
     pub(crate) told: Epoch,          // the greatest promise that it answered
     pub(crate) paused_until: u64,
     pub(crate) disk_free_at: u64, // the disk does nothing before
@@ -67,6 +68,7 @@ pub(crate) struct Process {
     pub(crate) applied: EntryId,
     pub(crate) stable: Lsn,
     pub(crate) trimmed: Lsn,
+    pub(crate) epoch: Epoch, // of the configuration after the last step
     pub(crate) appended_at: BTreeMap<Lsn, u64>, // at the primary, by its own clock, unstable ones
 }
 

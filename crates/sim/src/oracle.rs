@@ -216,6 +216,14 @@ impl Oracle {
         Ok(())
     }
 
+    /// The primary calls entries stable: the first of its epoch is then on enough disks.
+    pub(crate) fn epoch_is_held(&self, epoch: Epoch) -> Verdict {
+        let start = self.started.get(&epoch);
+        let held = start.is_some_and(|id| self.floor.sat(self.holders(&self.durable, *id)));
+        ensure!(held, "I5 nothing is stable before its epoch", "epoch {epoch}");
+        Ok(())
+    }
+
     fn holders(&self, of: &BTreeMap<NodeId, BTreeMap<Epoch, Lsn>>, id: EntryId) -> VoterSet {
         let voters = self.config.voters.iter().enumerate();
         let holding = voters.filter(|(_, member)| {

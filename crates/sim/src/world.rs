@@ -302,6 +302,7 @@ fn node(plan: &Plan, at: usize, dice: &mut Rng) -> Node {
         booting: false,
         gone: None,
         hurt: false,
+        replaced: false,
         told: antiphon_proto::Epoch::ZERO,
         paused_until: 0,
         disk_free_at: 0,

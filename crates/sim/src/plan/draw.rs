@@ -7,7 +7,7 @@ use super::{CrashPoint, DiskPlan, Fault, Knobs, Net, Plan, Profile, Timed, Work}
 use crate::rng::Rng;
 
 /// How often each profile is drawn, in 100.
-const SHARES: [(Profile, u64); 13] = [
+const SHARES: [(Profile, u64); 14] = [
     (Profile::Swarm, 20),
     (Profile::Elections, 16),
     (Profile::Points, 14),
@@ -18,7 +18,8 @@ const SHARES: [(Profile, u64); 13] = [
     (Profile::Clocks, 5),
     (Profile::Blackouts, 5),
     (Profile::Weak, 4),
-    (Profile::Wipes, 2),
+    (Profile::Forks, 6),
+    (Profile::Wipes, 3),
     (Profile::Rot, 2),
     (Profile::Calm, 1),
 ];
@@ -45,12 +46,13 @@ impl Plan {
         let profile = profile.unwrap_or(drawn);
         let nodes = *rng.pick(&[1, 2, 3, 3, 3, 3, 3, 3, 4, 5]);
         let nodes = if needs_peers(profile) { nodes.max(3) } else { nodes };
+        let nodes = if profile == Profile::Forks { nodes.max(rng.range(4, 5)) } else { nodes };
         let until_us = rng.range(800_000, 3_000_000);
         let mut plan = Self {
             seed,
             profile,
             nodes,
-            chain: rng.chance(400),
+            chain: rng.chance(400) && !matches!(profile, Profile::Forks | Profile::Wipes),
             regions: rng.range(1, 3),
             floor: String::new(),
             knobs: knobs(&mut rng, profile),
@@ -65,10 +67,28 @@ impl Plan {
             until_us,
             mutation: None,
         };
+        if profile == Profile::Forks {
+            for_forks(&mut rng, &mut plan);
+        }
         plan.floor = floor(&mut rng, &plan);
         plan.faults = faults(&mut rng, &plan);
         plan
     }
+}
+
+/// Recoveries end before the next crash, clients keep writing, and the primary's disk is so slow
+/// that the others acknowledge without it.
+fn for_forks(rng: &mut Rng, plan: &mut Plan) {
+    plan.until_us = rng.range(600_000, 1_500_000);
+    plan.net.redial_us = rng.range(200, 4_000);
+    plan.net.delay_us = rng.range(30, 600);
+    plan.knobs.retry_ms = 50;
+    plan.knobs.unstable_bytes = 64 << 10;
+    plan.disk.sync_us = rng.range(50, 400);
+    plan.disk.primary_slower = rng.range(10, 60);
+    plan.work.ops = 120;
+    plan.work.think_us = plan.until_us / 150;
+    plan.work.patience_us = rng.range(3_000, 20_000);
 }
 
 fn needs_peers(profile: Profile) -> bool {
@@ -109,7 +129,7 @@ fn knobs(rng: &mut Rng, profile: Profile) -> Knobs {
 fn disk(rng: &mut Rng, profile: Profile) -> DiskPlan {
     let whole = matches!(profile, Profile::Wipes | Profile::Rot);
     let snapshots = profile == Profile::Snapshots || (rng.chance(200) && !whole);
-    let slow_primary = profile == Profile::Elections || rng.chance(250);
+    let slow_primary = matches!(profile, Profile::Elections | Profile::Forks) || rng.chance(250);
     DiskPlan {
         sync_us: rng.log_range(20, 8_000),
         primary_slower: if slow_primary { rng.range(2, 30) } else { 1 },
@@ -139,6 +159,10 @@ fn floor(rng: &mut Rng, plan: &Plan) -> String {
     let majority = most / 2 + 1;
     let wipes = matches!(plan.profile, Profile::Wipes | Profile::Rot);
     // One disk may be gone for ever in these: the floor must survive that.
+    if plan.profile == Profile::Forks {
+        // So that the primary's disk is not needed, and its tail may be lost.
+        return rng.pick(&["ack(2)", "quorum", "quorum", "ack(3)"]).to_string();
+    }
     match if wipes { rng.below(6) } else { rng.below(14) } {
         0..=3 => Policy::Quorum.to_string(),
         4..=5 => format!("ack({majority})"),
@@ -151,7 +175,39 @@ fn floor(rng: &mut Rng, plan: &Plan) -> String {
     }
 }
 
+/// Rounds in which some replicas are cut off and the primary crashes, again while it recovers:
+/// logs branch, and later recoveries hear of other branches than earlier ones.
+fn forks(rng: &mut Rng, plan: &Plan) -> Vec<Timed> {
+    let mut faults = Vec::new();
+    let sync_us = plan.disk.sync_us * plan.disk.primary_slower;
+    let mut at_us = rng.range(60_000, 120_000);
+    while at_us < plan.until_us {
+        for node in 2..=plan.nodes {
+            if rng.chance(500) {
+                let from = at_us.saturating_sub(rng.range(0, 5 * sync_us));
+                let for_us = rng.range(10_000, 20_000 + 8 * sync_us);
+                faults.push(Timed { at_us: from, fault: Fault::Isolate { node, for_us } });
+            }
+        }
+        let down_us = rng.log_range(50, 5_000);
+        faults.push(Timed { at_us, fault: Fault::Crash { node: 1, down_us, power: true } });
+        if rng.chance(400) {
+            let point = *rng.pick(&[CrashPoint::Write, CrashPoint::Append, CrashPoint::Send]);
+            let (nth, before) = (rng.range(1, 6), point == CrashPoint::Write);
+            let down_us = rng.log_range(50, 5_000);
+            let fault = Fault::CrashAt { node: 1, point, nth, before, down_us, power: true };
+            faults.push(Timed { at_us: at_us + 1, fault });
+        }
+        at_us += rng.range(10_000, 30_000 + 8 * sync_us);
+    }
+    faults.sort_by_key(|timed| timed.at_us);
+    faults
+}
+
 fn faults(rng: &mut Rng, plan: &Plan) -> Vec<Timed> {
+    if plan.profile == Profile::Forks {
+        return forks(rng, plan);
+    }
     let (classes, most) = plan.profile.classes();
     let mut faults = Vec::new();
     for class in classes {

@@ -30,6 +30,8 @@ pub enum Profile {
     Wipes,
     /// One replica's log rots.
     Rot,
+    /// Replicas are cut off in turn while the primary loses what it has not synced.
+    Forks,
     /// Nothing goes wrong.
     Calm,
 }
@@ -82,7 +84,7 @@ const SWARM: &[Class] = &[
 
 impl Profile {
     /// All of them.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 14] = [
         Self::Swarm,
         Self::Elections,
         Self::Points,
@@ -95,6 +97,7 @@ impl Profile {
         Self::Weak,
         Self::Wipes,
         Self::Rot,
+        Self::Forks,
         Self::Calm,
     ];
 
@@ -120,6 +123,7 @@ impl Profile {
             Self::Weak => "weak",
             Self::Wipes => "wipes",
             Self::Rot => "rot",
+            Self::Forks => "forks",
             Self::Calm => "calm",
         }
     }
@@ -142,7 +146,8 @@ impl Profile {
             Self::Weak => (&[C::PrimaryPower, C::Isolate, C::DiskSlow, C::GiveUp], 8),
             Self::Wipes => (&[C::Wipe, C::PrimaryPower, C::Cut, C::DiskSlow], 6),
             Self::Rot => (&[C::Rot, C::PrimaryPower, C::Power, C::Cut], 6),
-            Self::Calm => (&[], 0),
+            // Forks are drawn round by round.
+            Self::Forks | Self::Calm => (&[], 0),
         }
     }
 }

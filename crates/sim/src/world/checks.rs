@@ -1,6 +1,6 @@
 //! Checks of one node against what is known of it.
 
-use antiphon_proto::{Envelope, LogStart, Lsn, Message};
+use antiphon_proto::{EntryId, Envelope, LogStart, Lsn, Message};
 
 use super::World;
 use crate::oracle::{Verdict, ensure};
@@ -20,10 +20,7 @@ impl World {
         if found.amnesia {
             self.mark("amnesia found");
         }
-        if hurt {
-            return Ok(());
-        }
-        ensure!(!found.amnesia, "no false amnesia", "n{name} ends with {end}");
+        ensure!(!found.amnesia || hurt, "no false amnesia", "n{name} ends with {end}");
         ensure!(
             promised >= truth.promised && promised >= told,
             "I2 promises are kept",
@@ -32,6 +29,7 @@ impl World {
         );
         let kept = epoch_at(&found.log, truth.end.lsn) == Some(truth.end.epoch);
         let cut = truth.cut.is_some_and(|lsn| end.lsn >= lsn);
+        let cut = cut || found.amnesia;
         ensure!(
             kept || cut,
             "what was synced is there",
@@ -72,6 +70,13 @@ impl World {
                     node.told
                 );
                 ensure!(
+                    envelope.epoch <= node.truth.promised,
+                    "I2 an epoch is durable before it is acknowledged in",
+                    "n{name} acknowledges in {} with {} on disk",
+                    envelope.epoch,
+                    node.truth.promised
+                );
+                ensure!(
                     ack.own.durable <= node.truth.end.lsn,
                     "acknowledgements are covered by the disk",
                     "n{name} acknowledges {} with {} on disk",
@@ -90,6 +95,17 @@ impl World {
             | Message::Call { .. }
             | Message::Answer { .. } => {}
         }
+        Ok(())
+    }
+
+    /// What the primary takes before the floor has it is bounded.
+    pub(super) fn check_room(&mut self, at: usize, last: EntryId) -> Verdict {
+        let Some(process) = self.node(at).process.as_ref() else { return Ok(()) };
+        let bytes = self.oracle.bytes_between(process.replica.stable(), last);
+        // The limit is met before an entry's header is added; one entry is always taken.
+        let one = 2 * self.plan.work.value_bytes + 600;
+        let most = one.max(self.plan.knobs.unstable_bytes as u64 + 128);
+        ensure!(bytes <= most, "unstable entries are bounded", "{bytes} of {most} bytes");
         Ok(())
     }
 

@@ -214,11 +214,23 @@ impl World {
         Ok(())
     }
 
-    /// Asks some node what became of some write, and keeps what it said.
+    /// Asks some node what became of some write.
     fn ask_fate(&mut self) {
         let (ops, nodes) = (self.ops.len(), self.nodes.len());
         let op = self.dice.work.place(ops);
         let at = self.dice.work.place(nodes);
+        self.ask_fate_of(at, op);
+    }
+
+    /// Asks a node what became of the newest writes, as when it comes into another epoch.
+    pub(super) fn ask_fates(&mut self, at: usize) {
+        for op in self.ops.len().saturating_sub(20)..self.ops.len() {
+            self.ask_fate_of(at, op);
+        }
+    }
+
+    /// Keeps what a node says of a write.
+    fn ask_fate_of(&mut self, at: usize, op: usize) {
         let Some(entry) = self.ops.get(op).and_then(|op| op.entry) else { return };
         let Some(process) = self.node(at).process.as_ref() else { return };
         match process.replica.fate(Token { shard: SHARD, entry }) {

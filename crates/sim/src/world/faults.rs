@@ -195,6 +195,13 @@ impl World {
     fn rot(&mut self, at: usize, seed: u64) {
         let log = dir().join("log");
         let node = self.node_mut(at);
+        // The end of the log is known to have been durable, or a damaged end looks like a torn one.
+        let noted = node.process.as_mut().is_some_and(|process| {
+            process.storage.busy.is_empty() && process.storage.note_end().is_empty()
+        });
+        if !noted {
+            return;
+        }
         let files = node.disk.list(&log).unwrap_or_default();
         let segments: Vec<_> = files.iter().filter(|name| !name.contains("idx")).collect();
         let dice = usize::try_from(seed >> 8).unwrap_or(0);
@@ -221,6 +228,7 @@ impl World {
         node.truth = Truth::default();
         node.snapshots.clear();
         node.hurt = true;
+        node.replaced = true;
         node.gone = None;
         node.told = antiphon_proto::Epoch::ZERO;
     }
@@ -238,6 +246,12 @@ impl World {
             node.slow_times = 1;
             node.read_fails = false;
             node.disk.limit_bytes(None);
+            let (busy, life) = (node.is_up(), node.life);
+            if busy {
+                // What a slow disk works on is done soon, too.
+                self.queue.push(now + MS, Due::Disk { at, life });
+            }
+            let node = self.node_mut(at);
             if !node.is_up() && node.gone.is_none() {
                 node.booting = true;
                 self.queue.push(now + MS, Due::Boot(at));

@@ -35,8 +35,11 @@ impl World {
         let me =
             Identity { node: self.node(at).id, incarnation: found.incarnation, store: found.store };
         let (end, base) = (found.log.end.last, found.log.base);
+        let promised = found.hard.as_ref().map(|hard| hard.promised).unwrap_or_default();
         let (engine, applied) = self.restored(at, base)?;
-        let acknowledged = if found.amnesia { Lsn::new(u64::MAX) } else { Lsn::ZERO };
+        // A disk that replaces another holds nothing of what the node acknowledged.
+        let forgot = found.amnesia || self.node(at).replaced;
+        let acknowledged = if forgot { Lsn::new(u64::MAX) } else { Lsn::ZERO };
         let recovered =
             Recovered { hard: found.hard, log: found.log, applied: applied.lsn, acknowledged };
         let limits = self.plan.knobs.limits();
@@ -50,6 +53,7 @@ impl World {
         node.life += 1;
         node.stores += u128::from(found.created);
         node.truth.end = end;
+        node.truth.promised = promised;
         node.truth.cut = None;
         node.process = Some(Process {
             replica,
@@ -64,6 +68,7 @@ impl World {
             applied,
             stable,
             trimmed: base.lsn,
+            epoch: antiphon_proto::Epoch::ZERO,
             appended_at: BTreeMap::new(),
         });
         self.log(at, 4, || format!("starts with a log to {end}, applied {applied}"));
@@ -166,12 +171,22 @@ impl World {
         self.log(at, 8, || format!("appends {} to {}", batch.first(), batch.last()));
         self.oracle.appended(id, last, &batch)?;
         for frame in batch.frames() {
-            if own && frame.header.kind == Kind::EpochStart && frame.header.id.epoch == epoch {
+            let first = frame.header.kind == Kind::EpochStart && frame.header.id.epoch == epoch;
+            if own && first && self.is_elected(at) {
                 self.oracle.epoch_starts(id, frame.header.id)?;
             }
         }
+        let serving = self.node(at).process.as_ref().is_some_and(|p| p.replica.is_serving());
+        if own && serving {
+            self.check_room(at, last)?;
+        }
         self.write(at, DiskOp::Append { shard: SHARD, batch, ticket: 0 });
         Ok(())
+    }
+
+    fn is_elected(&self, at: usize) -> bool {
+        let status = self.node(at).process.as_ref().map(|process| process.replica.status().role);
+        matches!(status, Some(antiphon_proto::RoleStatus::Primary { .. }))
     }
 
     fn apply(&mut self, at: usize, batch: &Batch) -> Verdict {
@@ -190,6 +205,11 @@ impl World {
             process.applied = header.id;
             seen.push(process.engine.digest());
         }
+        let elected = process.replica.is_primary();
+        let epoch = process.replica.config().epoch;
+        if elected {
+            self.oracle.epoch_is_held(epoch)?;
+        }
         for (frame, digest) in batch.frames().zip(seen) {
             self.oracle.applies(id, &frame, digest)?;
         }
@@ -201,6 +221,7 @@ impl World {
     fn after_step(&mut self, at: usize) -> Verdict {
         self.check_positions(at)?;
         self.release(at)?;
+        self.after_change(at);
         let now = self.now;
         let node = self.node_mut(at);
         let life = node.life;
@@ -219,6 +240,27 @@ impl World {
             self.queue.push(when, Due::Tick { at, life });
         }
         Ok(())
+    }
+
+    /// What follows when a node came into another epoch, or has caught up.
+    fn after_change(&mut self, at: usize) {
+        let node = self.node_mut(at);
+        let replaced = node.replaced;
+        let Some(process) = node.process.as_mut() else { return };
+        let epoch = process.replica.config().epoch;
+        let changed = std::mem::replace(&mut process.epoch, epoch) != epoch;
+        if replaced {
+            let status = process.replica.status();
+            let synced = status.role == antiphon_proto::RoleStatus::Follower { synced: true };
+            if synced && status.durable == status.head && status.stable == status.head {
+                // From its next start on the node counts again.
+                node.replaced = false;
+                self.mark("replaced disk caught up");
+            }
+        }
+        if changed {
+            self.ask_fates(at);
+        }
     }
 
     pub(super) fn tick(&mut self, at: usize, life: u64) -> Verdict {
