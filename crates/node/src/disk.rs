@@ -1,6 +1,7 @@
 //! The node's disk: operations go to the log writer's thread in order, completions come back as
 //! events. Reads go to other threads, so that a replica that is far behind delays nobody.
 
+mod heal;
 mod open;
 mod snapshots;
 

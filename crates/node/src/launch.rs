@@ -166,6 +166,16 @@ async fn open<M: Machine>(
         Disk::open(config, completions)?;
     let applied = restore(&mut machine, log.base, snapshot)?;
     let at = applied.last;
+    if at.lsn < log.base.lsn || at.lsn > log.end.last.lsn {
+        let (base, last) = (log.base, log.end.last);
+        return Err(StartError::State {
+            what: "the log around the newest snapshot",
+            why: format!(
+                "the snapshot is at {at}, the log goes from {base} to {last}; move this directory \
+                 away and start the node anew, other nodes have the entries"
+            ),
+        });
+    }
     let me = Identity { node: config.node, incarnation: identity.0, store: identity.1 };
     info!(node = %me.node, incarnation = %me.incarnation, last = %log.end.last, %at, "opened");
     let recovered = Recovered { hard, log, applied: at.lsn, acknowledged };

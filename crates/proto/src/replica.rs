@@ -268,9 +268,9 @@ impl Replica {
     /// When the state lies outside of the log, which a driver never restores.
     #[must_use]
     pub fn new(me: Identity, config: Config, recovered: Recovered, limits: Limits) -> Self {
-        let (config, promised) = match recovered.hard {
-            Some(hard) => (hard.config, hard.promised),
-            None => (config, Epoch::ZERO),
+        let (config, promised, owed) = match recovered.hard {
+            Some(hard) => (hard.config, hard.promised, hard.owed),
+            None => (config, Epoch::ZERO, Lsn::ZERO),
         };
         let log = LogView::new(recovered.log);
         assert!(log.base().lsn <= recovered.applied, "the log reaches back to the state");
@@ -288,7 +288,7 @@ impl Replica {
             obeyed: 0,
             truncating: false,
             cut_again: false,
-            amnesiac_to: recovered.acknowledged,
+            amnesiac_to: recovered.acknowledged.max(owed),
             stable: recovered.applied,
             applied: recovered.applied,
             applying: false,
@@ -507,7 +507,8 @@ impl Replica {
     fn persist(&mut self) -> u64 {
         assert!(self.config.epoch <= self.promised, "a configuration is promised before it counts");
         self.tickets += 1;
-        let hard = HardState { promised: self.promised, config: self.config.clone() };
+        let owed = if self.is_amnesiac() { self.amnesiac_to } else { Lsn::ZERO };
+        let hard = HardState { promised: self.promised, config: self.config.clone(), owed };
         self.effects.push(Effect::Persist { ticket: self.tickets, hard: hard.encode().into() });
         self.tickets
     }

@@ -2,14 +2,14 @@
 
 use std::sync::Arc;
 
-use antiphon_proto::{Cut, HardState, Incarnation, LogStart, Lsn, ShardId, StoreUuid};
+use antiphon_proto::{Cut, Epoch, HardState, Incarnation, LogStart, Lsn, ShardId, StoreUuid};
 use antiphon_store::{Identity, LogReader, Options, RealDisk, Recovery, Store, Writer};
 use tokio::sync::mpsc;
 use tracing::warn;
 
 use crate::config::NodeConfig;
 use crate::disk::snapshots::{Shelf, Stored};
-use crate::disk::{Disk, Done, completed, log_end};
+use crate::disk::{Disk, Done, completed, heal, log_end};
 use crate::error::StartError;
 
 /// Bytes that may wait for the log writer: what a full window and a window of catch-up hold.
@@ -42,24 +42,32 @@ impl Disk {
         let fresh = StoreUuid::new(u128::from_le_bytes(random));
         let store = Store::open(Arc::new(RealDisk), &config.data_dir, identity, fresh, &options)?;
         let identity = (store.superblock().incarnation, store.superblock().store);
-        let hard = store.hard(shard).map(|bytes| HardState::decode(bytes)).transpose();
-        let hard = hard.map_err(|error| StartError::State {
-            what: "the hard state",
-            why: error.to_string(),
-        })?;
-        let reader = store.reader();
+        let hard = hard_state(&store, shard)?;
         report(store.recovery());
+        let missing = missing(store.recovery(), shard);
+        let shelf = Shelf::open(&store, shard);
+        let snapshot = shelf.newest(shard)?;
+        let reader = store.reader();
+        let mut committer = store.into_committer();
+        let mut acknowledged = Lsn::ZERO;
+        if let Some(missing) = missing {
+            let alone = config.members.len() < 2;
+            let at = snapshot.as_ref().map(Stored::at);
+            let promise = hard.clone().unwrap_or(HardState {
+                promised: Epoch::ZERO,
+                config: config.initial()?,
+                owed: Lsn::ZERO,
+            });
+            acknowledged = heal::set_aside(&mut committer, shard, (missing, at), promise, alone)?;
+        }
         let bounds = reader.bounds(shard);
         let log = LogStart {
             base: bounds.base.id,
             end: log_end(bounds.last),
             runs: runs(&reader, shard, bounds.last.id.lsn),
         };
-        let amnesia = store.recovery().amnesia;
-        let shelf = Shelf::open(&store, shard);
-        let snapshot = shelf.newest(shard)?;
         let (theirs, read) = (done.clone(), reader.clone());
-        let writer = Writer::start(store.into_committer(), QUEUE_BYTES, move |completion| {
+        let writer = Writer::start(committer, QUEUE_BYTES, move |completion| {
             if let Some(told) = completed(&read, completion) {
                 // The shard's task is gone only when the node is.
                 drop(theirs.send(told));
@@ -76,9 +84,22 @@ impl Disk {
             snapshot_at_bytes: 0,
             failed: false,
         };
-        let acknowledged = if amnesia { Lsn::new(u64::MAX) } else { Lsn::ZERO };
         Ok(Opened { disk, identity, hard, log, snapshot, acknowledged })
     }
+}
+
+fn hard_state(store: &Store, shard: ShardId) -> Result<Option<HardState>, StartError> {
+    let decoded = store.hard(shard).map(|bytes| HardState::decode(bytes)).transpose();
+    decoded.map_err(|error| StartError::State { what: "the hard state", why: error.to_string() })
+}
+
+/// The entries that this node acknowledged and can't read any more: the first and the last.
+fn missing(recovery: &Recovery, shard: ShardId) -> Option<(Lsn, Lsn)> {
+    let of_shard = recovery.damage.iter().filter_map(|damage| damage.entries);
+    let ranges = of_shard.filter(|(of, ..)| *of == shard).map(|(_, first, last)| (first, last));
+    ranges.reduce(|(first, last), (other_first, other_last)| {
+        (first.min(other_first), last.max(other_last))
+    })
 }
 
 fn report(recovery: &Recovery) {

@@ -42,6 +42,11 @@ pub(crate) struct Stored {
 }
 
 impl Stored {
+    /// Where the state is, in the store's words.
+    pub(crate) const fn at(&self) -> Position {
+        self.position
+    }
+
     pub(crate) const fn position(&self) -> LogEnd {
         log_end(self.position)
     }

@@ -85,6 +85,11 @@ impl Three {
         builder.memory(&self.network)
     }
 
+    pub(crate) fn log_file(&self, id: u64) -> std::path::PathBuf {
+        let place = usize::try_from(id).unwrap() - 1;
+        self.dirs[place].path().join("log").join("0000000000000001.log")
+    }
+
     pub(crate) async fn start(&self, id: u64) -> Node<Counter> {
         self.builder(id).start().await.unwrap()
     }

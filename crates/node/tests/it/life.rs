@@ -161,3 +161,59 @@ async fn a_snapshot_shortens_the_log_and_the_node_restarts_from_both() {
         within("the stop", node.shutdown()).await.unwrap();
     }
 }
+
+/// Flips a bit of a file, `from_start` bytes in.
+fn damage(path: &std::path::Path, from_start: u64) {
+    use std::os::unix::fs::FileExt;
+    let file = std::fs::File::options().read(true).write(true).open(path).unwrap();
+    let mut byte = [0];
+    file.read_exact_at(&mut byte, from_start).unwrap();
+    byte[0] ^= 4;
+    file.write_all_at(&byte, from_start).unwrap();
+}
+
+#[tokio::test]
+async fn a_replica_with_a_damaged_log_fetches_what_it_lost() {
+    let three = Three::new();
+    let (one, two) = (three.start(1).await, three.start(2).await);
+    let damaged = three.start(3).await;
+    within("serving", one.serving()).await.unwrap();
+    let mut last = None;
+    for number in 0..300 {
+        last = Some(within("a write", one.propose(number)).await.unwrap().token);
+    }
+    let last = last.unwrap();
+    within("the copy", damaged.applied(last.entry.lsn)).await.unwrap();
+    within("the stop", damaged.shutdown()).await.unwrap();
+    damage(&three.log_file(3), 40_000);
+
+    let healed = three.start(3).await;
+    let seen = within("healing", healed.read(Consistency::AtLeast(last), ())).await.unwrap();
+    assert_eq!(seen.answer, (44_850, 300));
+    let status = healed.status().await.unwrap();
+    assert!(!status.replica.amnesiac, "its log reaches as far as before");
+    for node in [one, two, healed] {
+        within("the stop", node.shutdown()).await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_damaged_log_without_other_nodes_is_reported_and_kept() {
+    let dir = tempfile::tempdir().unwrap();
+    let builder = || {
+        let state = crate::cluster::Counter::default();
+        antiphon::Builder::new(state).data_dir(dir.path()).segment_bytes(1 << 20)
+    };
+    let node = builder().start().await.unwrap();
+    within("serving", node.serving()).await.unwrap();
+    for number in 0..100 {
+        within("a write", node.propose(number)).await.unwrap();
+    }
+    within("the stop", node.shutdown()).await.unwrap();
+    let log = dir.path().join("log").join("0000000000000001.log");
+    damage(&log, 20_000);
+    let before = std::fs::read(&log).unwrap();
+    let error = builder().start().await.unwrap_err().to_string();
+    assert!(error.contains("damaged") && error.contains("log verify"), "{error}");
+    assert_eq!(std::fs::read(&log).unwrap(), before, "nothing was cut");
+}

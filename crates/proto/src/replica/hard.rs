@@ -2,7 +2,7 @@
 
 use prost::Message as _;
 
-use crate::{Config, Epoch, WireError};
+use crate::{Config, Epoch, Lsn, WireError};
 
 /// Promise and configuration, as they lie on disk. Invariant: `config.epoch <= promised`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -11,6 +11,9 @@ pub struct HardState {
     pub promised: Epoch,
     /// The newest configuration that was obeyed.
     pub config: Config,
+    /// The end of the log that this node acknowledged once and has lost; 0 when it lost nothing.
+    /// It does not count in a recovery until its log reaches there again.
+    pub owed: Lsn,
 }
 
 #[derive(Clone, PartialEq, prost::Message)]
@@ -19,13 +22,16 @@ struct WireHard {
     promised: u64,
     #[prost(bytes = "vec", tag = "2")]
     config: Vec<u8>,
+    #[prost(uint64, tag = "3")]
+    owed: u64,
 }
 
 impl HardState {
     /// The bytes that the store keeps.
     #[must_use]
     pub fn encode(&self) -> Vec<u8> {
-        let wire = WireHard { promised: self.promised.get(), config: self.config.encode() };
+        let (promised, owed) = (self.promised.get(), self.owed.get());
+        let wire = WireHard { promised, config: self.config.encode(), owed };
         wire.encode_to_vec()
     }
 
@@ -41,6 +47,6 @@ impl HardState {
         if config.epoch > promised {
             return Err(WireError::Malformed("a configuration that was never promised"));
         }
-        Ok(Self { promised, config })
+        Ok(Self { promised, config, owed: Lsn::new(wire.owed) })
     }
 }
