@@ -23,17 +23,23 @@ pub(crate) struct Node {
     pub(crate) life: u64, // grows with each process and with its end
     pub(crate) booting: bool,
     pub(crate) gone: Option<String>, // why it can't start any more
-    pub(crate) hurt: bool,           // its disk was damaged or replaced
-    pub(crate) replaced: bool,       // its disk is new and has not caught up since
-    pub(crate) told: Epoch,          // the greatest promise that it answered
+    pub(crate) media: Media,
+    pub(crate) told: Epoch, // the greatest promise that it answered
     pub(crate) paused_until: u64,
     pub(crate) disk_free_at: u64, // the disk does nothing before
     pub(crate) slow_times: u64,
     pub(crate) slow_until: u64,
     pub(crate) armed: Vec<Armed>,
     pub(crate) read_fails: bool,
-    pub(crate) ill: bool, // an operation of its disk was made to fail
     pub(crate) snapshots: VecDeque<Snapshot>,
+}
+
+/// What happened to a node's disk.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Media {
+    pub(crate) hurt: bool,     // it was damaged or replaced
+    pub(crate) replaced: bool, // it is new and has not caught up since
+    pub(crate) ill: bool,      // one of its operations was made to fail
 }
 
 /// A crash that waits for its moment.

@@ -301,8 +301,7 @@ fn node(plan: &Plan, at: usize, dice: &mut Rng) -> Node {
         life: 0,
         booting: false,
         gone: None,
-        hurt: false,
-        replaced: false,
+        media: crate::node::Media::default(),
         told: antiphon_proto::Epoch::ZERO,
         paused_until: 0,
         disk_free_at: 0,
@@ -310,7 +309,6 @@ fn node(plan: &Plan, at: usize, dice: &mut Rng) -> Node {
         slow_until: 0,
         armed: Vec::new(),
         read_fails: false,
-        ill: false,
         snapshots: VecDeque::new(),
     }
 }

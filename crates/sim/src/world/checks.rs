@@ -10,7 +10,7 @@ impl World {
     /// What a process finds on its disk is what was synced there, at least.
     pub(super) fn check_found(&mut self, at: usize, found: &Found) -> Verdict {
         let node = self.node(at);
-        let (truth, name, hurt) = (node.truth.clone(), at + 1, node.hurt);
+        let (truth, name, hurt) = (node.truth.clone(), at + 1, node.media.hurt);
         let promised = found.hard.as_ref().map(|hard| hard.promised).unwrap_or_default();
         let (end, chain, told) = (found.log.end.last, found.log.end.chain, node.told);
         self.oracle.found(node.id, end, chain)?;

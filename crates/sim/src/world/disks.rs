@@ -156,7 +156,7 @@ impl World {
             return Ok(());
         }
         let failing = std::mem::take(&mut self.node_mut(at).read_fails);
-        let hurt = self.node(at).hurt;
+        let hurt = self.node(at).media.hurt;
         let Some(process) = self.alive(at, life) else { return Ok(()) };
         let read = process.storage.read(load.after, load.bytes_max);
         let batch = match read {

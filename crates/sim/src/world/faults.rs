@@ -161,16 +161,16 @@ impl World {
                 node.slow_until = now + for_us * US;
             }
             Fault::SyncFails { .. } => {
-                node.ill = true;
+                node.media.ill = true;
                 node.disk.fail(Operation::Sync, 1, DiskFault::Device);
             }
             Fault::WriteFails { .. } => {
-                node.ill = true;
+                node.media.ill = true;
                 node.disk.fail(Operation::Write, 1, DiskFault::Device);
             }
             Fault::ReadFails { .. } => node.read_fails = true,
             Fault::Full { for_us, .. } => {
-                node.ill = true;
+                node.media.ill = true;
                 node.disk.limit_bytes(Some(1));
                 self.queue.push(now + for_us * US, Due::Refill(at));
             }
@@ -210,7 +210,7 @@ impl World {
         let used = node.disk.bytes(&path).unwrap_or_default();
         let end = used.iter().rposition(|byte| *byte != 0).unwrap_or(0) as u64 + 1;
         if node.disk.rot(&path, seed % end, 1 << (seed >> 60 & 7)).is_ok() {
-            node.hurt = true;
+            node.media.hurt = true;
             if node.is_up() {
                 self.crash(at, 1_000, false);
             }
@@ -227,8 +227,8 @@ impl World {
         node.disk = SimDisk::new(seed);
         node.truth = Truth::default();
         node.snapshots.clear();
-        node.hurt = true;
-        node.replaced = true;
+        node.media.hurt = true;
+        node.media.replaced = true;
         node.gone = None;
         node.told = antiphon_proto::Epoch::ZERO;
     }

@@ -45,8 +45,8 @@ impl World {
         let lost = self.config.voter_set().without(left);
         // A chain does not reach those behind a node that is gone.
         let broken = self.plan.chain && !lost.is_empty();
-        let hurt = self.nodes.iter().any(|node| node.hurt);
-        let counted = left.places().filter(|at| !self.node(*at).hurt);
+        let hurt = self.nodes.iter().any(|node| node.media.hurt);
+        let counted = left.places().filter(|at| !self.node(*at).media.hurt);
         let counted = counted.fold(antiphon_proto::VoterSet::EMPTY, |set, at| set.with(at));
         let seals = !hurt || rule.safe(self.config.voter_set(), counted);
         rule.sat(left) && !broken && seals

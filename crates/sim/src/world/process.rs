@@ -38,7 +38,7 @@ impl World {
         let promised = found.hard.as_ref().map(|hard| hard.promised).unwrap_or_default();
         let (engine, applied) = self.restored(at, base)?;
         // A disk that replaces another holds nothing of what the node acknowledged.
-        let forgot = found.amnesia || self.node(at).replaced;
+        let forgot = found.amnesia || self.node(at).media.replaced;
         let acknowledged = if forgot { Lsn::new(u64::MAX) } else { Lsn::ZERO };
         let recovered =
             Recovered { hard: found.hard, log: found.log, applied: applied.lsn, acknowledged };
@@ -81,13 +81,13 @@ impl World {
         self.log(at, 5, || format!("can't start: {error}"));
         let again = self.now + 20 * MS;
         let node = self.node_mut(at);
-        if node.ill {
+        if node.media.ill {
             // The operator makes room or replaces a cable, and starts the node again.
             node.booting = true;
             self.queue.push(again, Due::Boot(at));
             return Ok(());
         }
-        ensure!(node.hurt, "a store opens what it wrote", "n{}: {error}", at + 1);
+        ensure!(node.media.hurt, "a store opens what it wrote", "n{}: {error}", at + 1);
         node.gone = Some(error.to_string());
         self.mark("damaged log refused");
         Ok(())
@@ -245,7 +245,7 @@ impl World {
     /// What follows when a node came into another epoch, or has caught up.
     fn after_change(&mut self, at: usize) {
         let node = self.node_mut(at);
-        let replaced = node.replaced;
+        let replaced = node.media.replaced;
         let Some(process) = node.process.as_mut() else { return };
         let epoch = process.replica.config().epoch;
         let changed = std::mem::replace(&mut process.epoch, epoch) != epoch;
@@ -254,7 +254,7 @@ impl World {
             let synced = status.role == antiphon_proto::RoleStatus::Follower { synced: true };
             if synced && status.durable == status.head && status.stable == status.head {
                 // From its next start on the node counts again.
-                node.replaced = false;
+                node.media.replaced = false;
                 self.mark("replaced disk caught up");
             }
         }
