@@ -49,4 +49,7 @@ pub use waiters::Level;
 mod pages {
     #[doc = include_str!("../../../README.md")]
     struct Readme;
+
+    #[doc = include_str!("../../../docs/library.md")]
+    struct Library;
 }

@@ -118,11 +118,7 @@ fn a_configuration_has_these_bytes() {
 
 #[test]
 fn a_hard_state_has_these_bytes() {
-    let hard = HardState {
-        promised: Epoch::new(8),
-        config: config(["", ""]),
-        owed: antiphon_proto::Lsn::ZERO,
-    };
+    let hard = HardState { promised: Epoch::new(8), config: config(["", ""]), owed: Lsn::new(9) };
     assert_eq!(shown(&hard.encode()), shown(&bytes("hard state")));
     assert_eq!(HardState::decode(&bytes("hard state")), Ok(hard));
 }
