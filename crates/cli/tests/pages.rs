@@ -26,8 +26,7 @@ fn page(name: &str) -> PathBuf {
 
 #[test]
 fn commands_that_need_no_cluster() {
-    let cases = trycmd::TestCases::new();
-    cases.case("../../README.md").case("../../docs/operations.md").case("../../docs/redis.md");
+    trycmd::TestCases::new().case("../../docs/operations.md");
 }
 
 #[test]
@@ -142,26 +141,23 @@ fn shell(command: &str, dir: &Path) -> String {
 fn is_like(expected: &[&str], found: &[&str]) -> bool {
     match (expected, found) {
         ([], []) => true,
-        (["...", rest @ ..], _) => (0..=found.len()).any(|from| is_like(rest, &found[from..])),
+        (["...", rest @ ..], [_, lines @ ..]) => is_like(rest, found) || is_like(expected, lines),
+        (["...", rest @ ..], []) => is_like(rest, found),
         ([one, rest @ ..], [line, lines @ ..]) => is_line(one, line) && is_like(rest, lines),
         ([], _) | (_, []) => false,
     }
 }
 
 fn is_line(expected: &str, found: &str) -> bool {
-    let (expected, mut found) = (expected.trim_end(), found.trim_end());
-    let mut parts = expected.split("[..]").enumerate().peekable();
-    while let Some((at, part)) = parts.next() {
-        let end = match (at, parts.peek()) {
-            (0, None) => return found == part,
-            (0, Some(_)) => found.starts_with(part).then_some(part.len()),
-            (_, Some(_)) => found.find(part).map(|from| from + part.len()),
-            (_, None) => return found.ends_with(part),
-        };
-        let Some(end) = end else { return false };
-        found = &found[end..];
+    let (expected, found) = (expected.trim_end(), found.trim_end());
+    let Some((first, rest)) = expected.split_once("[..]") else { return expected == found };
+    let Some(mut found) = found.strip_prefix(first) else { return false };
+    let (middle, last) = rest.rsplit_once("[..]").map_or(("", rest), |parts| parts);
+    for part in middle.split("[..]") {
+        let Some((_, behind)) = found.split_once(part) else { return false };
+        found = behind;
     }
-    true
+    found.ends_with(last)
 }
 
 #[test]
@@ -243,12 +239,13 @@ impl Demo {
     /// The same for digits and what stands behind them.
     fn at_its_port(&self, part: &str) -> String {
         let digits = part.trim_end_matches(|character: char| !character.is_ascii_digit());
+        let behind = part.strip_prefix(digits).expect("digits come first");
         let port: Option<u16> = digits.parse().ok();
         for (shown, first) in [(7101, self.resp), (7201, self.http), (7301, self.peer)] {
             if let Some(node) = port.and_then(|port| port.checked_sub(shown))
                 && node < NODES
             {
-                return format!("{}{}", first + node, &part[digits.len()..]);
+                return format!("{}{behind}", first + node);
             }
         }
         part.to_owned()
