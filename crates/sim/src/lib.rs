@@ -27,10 +27,12 @@ pub use search::{Failure, Range, Tally, search};
 pub use shrink::shrink;
 pub use world::Outcome;
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 thread_local! {
+    /// Whether this thread plays a plan, whose panics are kept.
+    static PLAYING: Cell<bool> = const { Cell::new(false) };
     /// What the newest panic of this thread said.
     static PANIC: RefCell<Option<String>> = const { RefCell::new(None) };
 }
@@ -42,7 +44,10 @@ thread_local! {
 /// When the plan can't be run.
 pub fn run(plan: &Plan, lines: usize) -> Result<Outcome, PlanError> {
     let world = world::World::new(plan, lines)?;
-    match catch_unwind(AssertUnwindSafe(|| world.run())) {
+    PLAYING.set(true);
+    let played = catch_unwind(AssertUnwindSafe(|| world.run()));
+    PLAYING.set(false);
+    match played {
         Ok(outcome) => Ok(outcome),
         Err(_panic) => {
             let said = PANIC.with(RefCell::take).unwrap_or_else(|| "a panic".to_owned());
@@ -51,9 +56,14 @@ pub fn run(plan: &Plan, lines: usize) -> Result<Outcome, PlanError> {
     }
 }
 
-/// Keeps what panics say for the report, in place of printing it.
+/// From now on what panics of played plans say is kept for the report, in place of printing it.
 pub fn keep_panics() {
-    std::panic::set_hook(Box::new(|info| {
-        PANIC.with(|panic| *panic.borrow_mut() = Some(info.to_string()));
+    let before = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |info| {
+        if PLAYING.get() {
+            PANIC.with(|panic| *panic.borrow_mut() = Some(info.to_string()));
+        } else {
+            before(info);
+        }
     }));
 }

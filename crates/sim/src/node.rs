@@ -1,6 +1,6 @@
 //! A simulated node: its disk outlives its processes, which are built from the disk alone.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 
 use antiphon_kv::Engine;
 use antiphon_proto::{EntryId, Epoch, Lsn, NodeId, Replica};
@@ -31,7 +31,6 @@ pub(crate) struct Node {
     pub(crate) slow_until: u64,
     pub(crate) armed: Vec<Armed>,
     pub(crate) read_fails: bool,
-    pub(crate) snapshots: VecDeque<Snapshot>,
 }
 
 /// What happened to a node's disk.
@@ -52,13 +51,6 @@ pub(crate) struct Armed {
     pub(crate) power: bool,
 }
 
-/// A durable snapshot of the state.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Snapshot {
-    pub(crate) at: EntryId,
-    pub(crate) digest: [u8; 16],
-}
-
 /// A running process.
 #[derive(Debug)]
 pub(crate) struct Process {
@@ -68,6 +60,7 @@ pub(crate) struct Process {
     pub(crate) links: BTreeMap<NodeId, u64>,
     pub(crate) waiting: Vec<Waiting>,
     pub(crate) flushing: bool,
+    pub(crate) wrote: bool, // its disk completed something in this life
     pub(crate) wake_at: u64,
     pub(crate) idle_ticks: u64, // ticks in a row after which it wanted another at once
     pub(crate) last: EntryId,   // the end of its log, by its effects

@@ -2,9 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use antiphon_proto::{
-    Batch, Chain, Config, EntryId, Epoch, Hlc, Kind, Lsn, NodeId, Policy, Rule, VoterSet,
-};
+use antiphon_proto::{Batch, Chain, Config, EntryId, Epoch, Lsn, NodeId, Policy, Rule, VoterSet};
 
 /// The first rule that was broken.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -49,14 +47,6 @@ struct Applied {
     digest: [u8; 16],
 }
 
-/// A payload that was applied, to rebuild a state from.
-#[derive(Debug, Clone)]
-pub(crate) struct Payload {
-    pub(crate) lsn: Lsn,
-    pub(crate) hlc: Hlc,
-    pub(crate) bytes: Option<Vec<u8>>,
-}
-
 /// Everything that was ever seen.
 #[derive(Debug)]
 pub(crate) struct Oracle {
@@ -65,7 +55,6 @@ pub(crate) struct Oracle {
     entries: BTreeMap<EntryId, Seen>,
     started: BTreeMap<Epoch, EntryId>, // first entries, by the primary's own append
     applied: BTreeMap<Lsn, Applied>,
-    payloads: Vec<Payload>,
     received: BTreeMap<NodeId, BTreeMap<Epoch, Lsn>>, // furthest entry of each epoch ever held
     durable: BTreeMap<NodeId, BTreeMap<Epoch, Lsn>>,  // the same, on disk
     floor_acked: BTreeSet<EntryId>,
@@ -81,7 +70,6 @@ impl Oracle {
             entries: BTreeMap::new(),
             started: BTreeMap::new(),
             applied: BTreeMap::new(),
-            payloads: Vec::new(),
             received: BTreeMap::new(),
             durable: BTreeMap::new(),
             floor_acked: BTreeSet::new(),
@@ -180,8 +168,6 @@ impl Oracle {
         let id = frame.header.id;
         let now = Applied { id, chain: frame.chain, digest };
         let Some(before) = self.applied.get(&id.lsn) else {
-            let bytes = (frame.header.kind == Kind::Data).then(|| frame.payload.to_vec());
-            self.payloads.push(Payload { lsn: id.lsn, hlc: frame.header.hlc, bytes });
             self.applied.insert(id.lsn, now);
             return self.is_held(node, id);
         };
@@ -301,9 +287,11 @@ impl Oracle {
         Ok(())
     }
 
-    /// Payloads up to `lsn`, in order, from which a state can be rebuilt.
-    pub(crate) fn payloads(&self, to: Lsn) -> impl Iterator<Item = &Payload> {
-        self.payloads.iter().take_while(move |payload| payload.lsn <= to)
+    /// A node starts with the state that it had at this entry.
+    pub(crate) fn restored(&self, at: usize, id: EntryId, digest: [u8; 16]) -> Verdict {
+        let same = self.applied.get(&id.lsn).is_some_and(|a| a.id == id && a.digest == digest);
+        ensure!(same, "a snapshot restores the state", "n{} at {id}", at + 1);
+        Ok(())
     }
 
     /// Whether this entry is what was applied at its place.

@@ -4,13 +4,16 @@ use std::collections::VecDeque;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use antiphon_kv::Engine;
 use antiphon_proto::{
     Batch, Cut, EntryId, Epoch, HardState, Incarnation, LogEnd, LogStart, Lsn, NodeId, StoreUuid,
 };
 use antiphon_store::{
-    Committer, Completion, Identity, LogReader, Op, Options, Position, Prepare, SimDisk, Store,
-    StoreError,
+    Committer, Completion, Identity, LogReader, Op, Options, Position, Prepare, SimDisk, Snapshots,
+    Store, StoreError,
 };
+
+use bytes::Bytes;
 
 use crate::plan::{Plan, SHARD};
 
@@ -19,6 +22,7 @@ use crate::plan::{Plan, SHARD};
 pub(crate) struct Storage {
     committer: Committer,
     reader: LogReader,
+    snapshots: Arc<Snapshots>,
     pub(crate) queue: VecDeque<Op>,
     pub(crate) busy: Vec<Op>, // what the disk works on now
 }
@@ -44,6 +48,15 @@ pub(crate) enum OpenError {
     Damaged(String),
     #[error("the hard state is damaged: {0}")]
     Hard(#[from] antiphon_proto::WireError),
+}
+
+/// Why a snapshot can't be written or read.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum SnapshotError {
+    #[error("{0}")]
+    Store(#[from] StoreError),
+    #[error("{0}")]
+    Body(#[from] std::io::Error),
 }
 
 /// Where the data directory lies on the simulated disk.
@@ -87,8 +100,9 @@ impl Storage {
             torn: store.recovery().torn.is_some(),
             created: store.is_created(),
         };
+        let snapshots = store.snapshots();
         let committer = store.into_committer();
-        Ok((Self { committer, reader, queue: VecDeque::new(), busy: Vec::new() }, found))
+        Ok((Self { committer, reader, snapshots, queue: VecDeque::new(), busy: Vec::new() }, found))
     }
 
     /// Takes what the disk does next: consecutive appends together, anything else alone.
@@ -134,6 +148,27 @@ impl Storage {
 
     pub(crate) fn read(&self, after: Lsn, bytes_max: usize) -> Result<Option<Batch>, StoreError> {
         self.reader.read(SHARD, after.next(), bytes_max)
+    }
+
+    /// Writes a snapshot of the state at an applied entry.
+    pub(crate) fn save(&self, at: Lsn, engine: &Engine) -> Result<(), SnapshotError> {
+        let position = self.reader.position(SHARD, at)?;
+        let mut writer = self.snapshots.begin(SHARD, position, Bytes::new())?;
+        engine.cut().write(&mut writer)?;
+        writer.finish()?;
+        Ok(())
+    }
+
+    /// The state of the newest snapshot, if there is one, and the last entry in it.
+    pub(crate) fn restore(&self, engine: &mut Engine) -> Result<EntryId, SnapshotError> {
+        let Some(info) = self.snapshots.latest(SHARD) else { return Ok(EntryId::ZERO) };
+        engine.restore(&mut self.snapshots.read(&info)?)?;
+        Ok(info.position.id)
+    }
+
+    /// The last entry of the oldest snapshot that is kept.
+    pub(crate) fn oldest_snapshot(&self) -> Lsn {
+        self.snapshots.list().first().map_or(Lsn::ZERO, |info| info.position.id.lsn)
     }
 
     /// The entry before the log's first.

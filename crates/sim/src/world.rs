@@ -309,7 +309,6 @@ fn node(plan: &Plan, at: usize, dice: &mut Rng) -> Node {
         slow_until: 0,
         armed: Vec::new(),
         read_fails: false,
-        snapshots: VecDeque::new(),
     }
 }
 

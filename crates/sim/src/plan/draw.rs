@@ -7,7 +7,7 @@ use super::{CrashPoint, DiskPlan, Fault, Knobs, Net, Plan, Profile, Timed, Work}
 use crate::rng::Rng;
 
 /// How often each profile is drawn, in 100.
-const SHARES: [(Profile, u64); 14] = [
+const SHARES: [(Profile, u64); 15] = [
     (Profile::Swarm, 20),
     (Profile::Elections, 16),
     (Profile::Points, 14),
@@ -21,6 +21,7 @@ const SHARES: [(Profile, u64); 14] = [
     (Profile::Forks, 6),
     (Profile::Wipes, 3),
     (Profile::Rot, 2),
+    (Profile::Beyond, 1),
     (Profile::Calm, 1),
 ];
 
@@ -127,7 +128,7 @@ fn knobs(rng: &mut Rng, profile: Profile) -> Knobs {
 }
 
 fn disk(rng: &mut Rng, profile: Profile) -> DiskPlan {
-    let whole = matches!(profile, Profile::Wipes | Profile::Rot);
+    let whole = matches!(profile, Profile::Wipes | Profile::Rot | Profile::Beyond);
     let snapshots = profile == Profile::Snapshots || (rng.chance(200) && !whole);
     let slow_primary = matches!(profile, Profile::Elections | Profile::Forks) || rng.chance(250);
     DiskPlan {
@@ -267,7 +268,8 @@ fn fault(rng: &mut Rng, plan: &Plan, class: Class) -> Fault {
         }
         Class::Snapshot => Fault::Snapshot { node },
         Class::GiveUp => Fault::GiveUp,
-        Class::Wipe => Fault::Wipe { node: rng.range(2, plan.nodes), down_us },
+        Class::Wipe => Fault::Wipe { node, down_us },
+        Class::Rots => Fault::Rot { node, at: rng.next() },
         Class::Rot => Fault::Rot { node: rng.range(2, plan.nodes), at: rng.next() },
     }
 }

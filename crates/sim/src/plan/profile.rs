@@ -30,6 +30,8 @@ pub enum Profile {
     Wipes,
     /// One replica's log rots.
     Rot,
+    /// More logs rot than any policy survives: nodes must stop, and tell nothing false.
+    Beyond,
     /// Replicas are cut off in turn while the primary loses what it has not synced.
     Forks,
     /// Nothing goes wrong.
@@ -59,6 +61,7 @@ pub(super) enum Class {
     GiveUp,
     Wipe,
     Rot,
+    Rots,
 }
 
 const SWARM: &[Class] = &[
@@ -84,7 +87,7 @@ const SWARM: &[Class] = &[
 
 impl Profile {
     /// All of them.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 15] = [
         Self::Swarm,
         Self::Elections,
         Self::Points,
@@ -97,6 +100,7 @@ impl Profile {
         Self::Weak,
         Self::Wipes,
         Self::Rot,
+        Self::Beyond,
         Self::Forks,
         Self::Calm,
     ];
@@ -123,6 +127,7 @@ impl Profile {
             Self::Weak => "weak",
             Self::Wipes => "wipes",
             Self::Rot => "rot",
+            Self::Beyond => "beyond",
             Self::Forks => "forks",
             Self::Calm => "calm",
         }
@@ -145,6 +150,7 @@ impl Profile {
             Self::Blackouts => (&[C::Blackout, C::PrimaryPower, C::DiskSlow], 6),
             Self::Weak => (&[C::PrimaryPower, C::Isolate, C::DiskSlow, C::GiveUp], 8),
             Self::Wipes => (&[C::Wipe, C::PrimaryPower, C::Cut, C::DiskSlow], 6),
+            Self::Beyond => (&[C::Rots, C::Kill, C::PrimaryPower], 4),
             Self::Rot => (&[C::Rot, C::PrimaryPower, C::Power, C::Cut], 6),
             // Forks are drawn round by round.
             Self::Forks | Self::Calm => (&[], 0),

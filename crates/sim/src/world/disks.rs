@@ -5,7 +5,6 @@ use antiphon_proto::{EntryId, Event, HardState, Load, Lsn};
 use antiphon_store::{Completion, Op as DiskOp, StoreError};
 
 use super::{Due, MS, US, World};
-use crate::node::Snapshot;
 use crate::oracle::{Verdict, ensure};
 use crate::plan::{CrashPoint, SHARD};
 use crate::storage::{Storage, log_end};
@@ -69,6 +68,9 @@ impl World {
 
     fn completed(&mut self, at: usize, op: Option<DiskOp>, completion: Completion) -> Verdict {
         let id = self.node_id(at);
+        if let Some(process) = self.node_mut(at).process.as_mut() {
+            process.wrote = true;
+        }
         match completion {
             Completion::Appended { durable, .. } => {
                 if let Some(DiskOp::Append { batch, .. }) = op {
@@ -212,17 +214,18 @@ impl World {
 
     /// Writes a snapshot, and lets go of what all nodes hold and it covers.
     pub(super) fn snapshot(&mut self, at: usize) {
-        let node = self.node_mut(at);
-        let Some(process) = node.process.as_ref() else { return };
-        let snapshot = Snapshot { at: process.applied, digest: process.engine.digest() };
-        if node.snapshots.back() == Some(&snapshot) || snapshot.at == EntryId::ZERO {
+        let Some(process) = self.node(at).process.as_ref() else { return };
+        if process.applied == EntryId::ZERO {
             return;
         }
-        node.snapshots.push_back(snapshot);
-        if node.snapshots.len() > 2 {
-            node.snapshots.pop_front();
+        let saved = process.storage.save(process.applied.lsn, &process.engine);
+        let oldest = process.storage.oldest_snapshot();
+        if let Err(error) = saved {
+            self.mark("snapshot failed, node stopped");
+            self.log(at, 15, || format!("snapshot failed: {error}"));
+            self.crash(at, 20_000, false);
+            return;
         }
-        let oldest = node.snapshots.front().map_or(Lsn::ZERO, |snapshot| snapshot.at.lsn);
         self.mark("snapshot written");
         let shared = (0..self.nodes.len()).map(|peer| self.shared_upto(peer)).min();
         let lsn = oldest.min(shared.unwrap_or_default()).next();
@@ -251,27 +254,20 @@ impl World {
     pub(super) fn restored(
         &mut self,
         at: usize,
+        storage: &Storage,
         base: EntryId,
     ) -> Result<(Engine, EntryId), crate::oracle::Violation> {
         let mut engine = Engine::new(7, Limits::default());
-        let Some(snapshot) = self.node(at).snapshots.back().copied() else {
-            ensure!(base == EntryId::ZERO, "a log reaches back to the state", "base {base}");
-            return Ok((engine, EntryId::ZERO));
+        let restored = storage.restore(&mut engine);
+        let Ok(applied) = restored else {
+            let what = format!("n{}: {restored:?}", at + 1);
+            return Err(crate::oracle::Violation::new("a good snapshot is read", what));
         };
-        self.mark("started from a snapshot");
-        for payload in self.oracle.payloads(snapshot.at.lsn) {
-            if let Some(bytes) = &payload.bytes {
-                let applied = engine.apply(payload.lsn, payload.hlc, bytes);
-                ensure!(applied.is_ok(), "payloads decode", "{}: {applied:?}", payload.lsn);
-            }
+        ensure!(base.lsn <= applied.lsn, "a log reaches back to the state", "base {base}");
+        if applied != EntryId::ZERO {
+            self.mark("started from a snapshot");
+            self.oracle.restored(at, applied, engine.digest())?;
         }
-        ensure!(
-            engine.digest() == snapshot.digest,
-            "a snapshot restores the state",
-            "n{} at {}",
-            at + 1,
-            snapshot.at
-        );
-        Ok((engine, snapshot.at))
+        Ok((engine, applied))
     }
 }

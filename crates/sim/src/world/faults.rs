@@ -195,25 +195,24 @@ impl World {
     fn rot(&mut self, at: usize, seed: u64) {
         let log = dir().join("log");
         let node = self.node_mut(at);
-        // The end of the log is known to have been durable, or a damaged end looks like a torn one.
-        let noted = node.process.as_mut().is_some_and(|process| {
-            process.storage.busy.is_empty() && process.storage.note_end().is_empty()
-        });
-        if !noted {
-            return;
-        }
         let files = node.disk.list(&log).unwrap_or_default();
         let segments: Vec<_> = files.iter().filter(|name| !name.contains("idx")).collect();
         let dice = usize::try_from(seed >> 8).unwrap_or(0);
         let Some(name) = segments.get(dice % segments.len().max(1)) else { return };
         let path = log.join(name);
         let used = node.disk.bytes(&path).unwrap_or_default();
-        let end = used.iter().rposition(|byte| *byte != 0).unwrap_or(0) as u64 + 1;
-        if node.disk.rot(&path, seed % end, 1 << (seed >> 60 & 7)).is_ok() {
+        let end = used.iter().rposition(|byte| *byte != 0).unwrap_or(0) + 1;
+        let offset = dice / 7 % end;
+        // A damaged end of the log looks like a torn one, unless it is known to have been
+        // durable; damage before another group does not.
+        let inner = is_followed(&used, offset) && seed & 1 == 0;
+        let noted = node.process.as_mut().is_some_and(|process| {
+            let idle = process.storage.busy.is_empty() && process.wrote;
+            idle && (inner || process.storage.note_end().is_empty())
+        });
+        if noted && node.disk.rot(&path, offset as u64, 1 << (seed >> 60 & 7)).is_ok() {
             node.media.hurt = true;
-            if node.is_up() {
-                self.crash(at, 1_000, false);
-            }
+            self.crash(at, 1_000, false);
         }
     }
 
@@ -226,7 +225,6 @@ impl World {
         let node = self.node_mut(at);
         node.disk = SimDisk::new(seed);
         node.truth = Truth::default();
-        node.snapshots.clear();
         node.media.hurt = true;
         node.media.replaced = true;
         node.gone = None;
@@ -268,4 +266,14 @@ impl World {
         }
         self.queue.push(now + 20 * MS, Due::Probe);
     }
+}
+
+/// Whether a group of entries begins behind the one at this offset of a segment. The segment's
+/// header is written with the first group.
+fn is_followed(segment: &[u8], offset: usize) -> bool {
+    let sectors = segment.chunks(512).enumerate();
+    let begins = sectors.filter(|(_, sector)| sector.get(4..6) == Some(b"AG"));
+    let (before, behind): (Vec<_>, Vec<_>) =
+        begins.map(|(at, _)| at * 512).partition(|at| *at <= offset);
+    behind.len() > usize::from(before.is_empty())
 }

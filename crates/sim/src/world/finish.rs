@@ -49,7 +49,7 @@ impl World {
         let counted = left.places().filter(|at| !self.node(*at).media.hurt);
         let counted = counted.fold(antiphon_proto::VoterSet::EMPTY, |set, at| set.with(at));
         let seals = !hurt || rule.safe(self.config.voter_set(), counted);
-        rule.sat(left) && !broken && seals
+        rule.sat(left) && !broken && seals && self.node(0).gone.is_none()
     }
 
     fn ask_probe(&mut self) {

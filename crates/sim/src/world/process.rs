@@ -36,7 +36,7 @@ impl World {
             Identity { node: self.node(at).id, incarnation: found.incarnation, store: found.store };
         let (end, base) = (found.log.end.last, found.log.base);
         let promised = found.hard.as_ref().map(|hard| hard.promised).unwrap_or_default();
-        let (engine, applied) = self.restored(at, base)?;
+        let (engine, applied) = self.restored(at, &storage, base)?;
         // A disk that replaces another holds nothing of what the node acknowledged.
         let forgot = found.amnesia || self.node(at).media.replaced;
         let acknowledged = if forgot { Lsn::new(u64::MAX) } else { Lsn::ZERO };
@@ -62,6 +62,7 @@ impl World {
             links: BTreeMap::new(),
             waiting: Vec::new(),
             flushing: false,
+            wrote: false,
             wake_at: u64::MAX,
             idle_ticks: 0,
             last: end,
@@ -252,7 +253,8 @@ impl World {
         if replaced {
             let status = process.replica.status();
             let synced = status.role == antiphon_proto::RoleStatus::Follower { synced: true };
-            if synced && status.durable == status.head && status.stable == status.head {
+            let level = status.durable == status.head && status.stable == status.head;
+            if (synced && level) || process.replica.is_serving() {
                 // From its next start on the node counts again.
                 node.media.replaced = false;
                 self.mark("replaced disk caught up");
