@@ -8,7 +8,7 @@ use crate::machine::ApplyError;
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Fatal {
     /// The disk failed. What it holds of the last write is not known, so it is not tried again.
-    #[error("the disk failed: {0}; check it, then start the node again")]
+    #[error("the disk failed: {0}")]
     Disk(String),
     /// Going on could lose data.
     #[error(transparent)]

@@ -181,14 +181,14 @@ async fn open<M: Machine>(
     let recovered = Recovered { hard, log, applied: at.lsn, acknowledged };
     let replica = Replica::new(me, initial, recovered, config.limits);
     let transport = AnyTransport::bind(config.transport.clone()).await;
-    let transport = transport.map_err(|error| StartError::Links(error.to_string()))?;
+    let transport = transport.map_err(|error| StartError::Links(with_causes(&error)))?;
     let peer_address = transport.local_address();
     let members = config.members.iter().filter(|member| member.node != config.node);
     let members = members
         .map(|member| Member { id: member.node, addresses: vec![member.peer.clone()] })
         .collect();
     let (peers, events) = Peers::start(Arc::new(transport), PeersConfig::new(members))
-        .map_err(|error| StartError::Links(error.to_string()))?;
+        .map_err(|error| StartError::Links(with_causes(&error)))?;
     let (progress, watched) = watch::channel(Progress::default());
     let log = LogSource::new(disk.reader(), watched.clone());
     let owner = Owner {
@@ -216,6 +216,12 @@ async fn open<M: Machine>(
     };
     let local = Local::new(owner, stop);
     Ok(Node { local, events, done, progress: watched, peer_address, log })
+}
+
+/// An error and what was behind it, in one line.
+fn with_causes(error: &dyn std::error::Error) -> String {
+    let causes = std::iter::successors(Some(error), |error| error.source());
+    causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
 }
 
 /// The state as of the newest snapshot, or empty when the log reaches back to the beginning.
