@@ -69,7 +69,10 @@ pub enum StoreError {
         source: io::Error,
     },
     /// Bytes on disk are not what was written. Nothing was cut.
-    #[error("{0}; keep the files, and fetch the range from a peer")]
+    #[error(
+        "{0}; nothing was cut: move the data directory aside and start the node with an empty \
+         one, which it fills from the other nodes"
+    )]
     Damaged(Box<Damage>),
     /// The entries were dropped by retention.
     #[error(
