@@ -5,6 +5,7 @@ pub(crate) mod setup;
 use std::io::Read;
 use std::time::Duration;
 
+use antiphon::StartError;
 use antiphon_server::{ServeError, Serving};
 use clap::Args;
 use tokio::signal::unix::{SignalKind, signal};
@@ -80,6 +81,9 @@ pub(crate) fn run(args: &ServeArgs, screen: &mut Screen) -> anyhow::Result<Exit>
 /// The reader's next step for what keeps a node from serving.
 pub(crate) fn explained(error: &ServeError) -> anyhow::Error {
     let next = match error {
+        ServeError::Node(StartError::Links(_)) => {
+            "check peer.listen and the certificate; `antiphon config check` looks at both"
+        }
         ServeError::Node(_) => "`antiphon config check` looks at the machine without starting",
         ServeError::Listen(_) => "choose another address by resp.listen, or stop who has it",
         ServeError::Http(_) => "choose another address by http.listen, or stop who has it",

@@ -137,12 +137,22 @@ segment_bytes = \"16 MiB\"
     ///
     /// # Errors
     /// When they can't be removed.
-    pub(crate) fn finish(self) -> anyhow::Result<Option<PathBuf>> {
-        if self.remove {
+    pub(crate) fn finish(mut self) -> anyhow::Result<Option<PathBuf>> {
+        if std::mem::take(&mut self.remove) {
             fs::remove_dir_all(&self.dir)
                 .with_context(|| format!("cannot remove {}", self.dir.display()))?;
             return Ok(None);
         }
-        Ok(Some(self.dir))
+        Ok(Some(self.dir.clone()))
+    }
+}
+
+impl Drop for Layout {
+    /// A demo that fails at its start leaves no files behind either.
+    fn drop(&mut self) {
+        if self.remove {
+            // The failure at the start is what its user hears of.
+            drop(fs::remove_dir_all(&self.dir));
+        }
     }
 }

@@ -73,8 +73,10 @@ impl Nodes {
             }
             tokio::time::sleep(ASK_EVERY).await;
         }
-        let what = format!("no write was accepted within {} s: {said}", within.as_secs());
-        Err(Problem::new(Exit::Unhealthy, what, "the nodes' logs say more").into())
+        let told = self.tails();
+        let what = format!("no write was accepted within {} s: {said}{told}", within.as_secs());
+        let next = "the nodes' last words are above; RUST_LOG=debug makes them say more";
+        Err(Problem::new(Exit::Unhealthy, what, next).into())
     }
 
     fn check_alive(&mut self) -> anyhow::Result<()> {
@@ -89,6 +91,12 @@ impl Nodes {
             }
         }
         Ok(())
+    }
+
+    /// The last words of each node; their files may be removed with the demo.
+    fn tails(&self) -> String {
+        let Self::Processes(nodes) = self else { return String::new() };
+        nodes.iter().map(|node| format!("\nnode {}:\n{}", node.node, node.tail())).collect()
     }
 
     /// Process numbers, by node.
