@@ -1,0 +1,351 @@
+//! What happens to a data directory: taken, foreign, newer, full, read-only, damaged, failing.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use antiphon_proto::crc32c;
+use rustix::process::Signal;
+
+use crate::kit::{Client, Cluster, flip, is_installed, segments, until, until_so};
+
+/// Writes keys one after the other, each answered before the next: each is a group on disk.
+#[track_caller]
+fn fill(cluster: &Cluster, count: usize) {
+    let mut client = cluster.client(1);
+    for number in 0..count {
+        let reply = client.call(&["SET", &format!("fill:{number}"), &"x".repeat(300)]);
+        assert!(reply.is_ok(), "{reply:?}");
+    }
+}
+
+#[test]
+fn a_directory_belongs_to_one_process() {
+    let mut cluster = Cluster::start(1, &[]);
+    let said = cluster.refused(1);
+    let data = cluster.data(1);
+    let pid = cluster.node(1).pid();
+    assert!(said.contains(&format!("{} is in use by process {pid}", data.display())), "{said}");
+    assert!(cluster.client(1).call(&["SET", "k", "v"]).is_ok());
+}
+
+#[test]
+fn a_directory_of_somebody_else_is_refused() {
+    let mut cluster = Cluster::start(2, &["peer.transport=quic"]);
+    fill(&cluster, 1);
+    cluster.stop(1);
+    cluster.stop(2);
+    let before = files(&cluster.data(2));
+    cluster.set(&format!("node.data_dir={}", cluster.data(2).display()));
+    let said = cluster.refused(1);
+    assert!(said.contains("belongs to node 2, not to node 1"), "{said}");
+    // Links in memory ask for no certificate, so only the directory tells that it is another's.
+    cluster.set("cluster.name=bakery");
+    cluster.set("peer.transport=memory");
+    let said = cluster.refused(2);
+    assert!(said.contains("belongs to cluster \"shop\", not to \"bakery\""), "{said}");
+    assert_eq!(files(&cluster.data(2)), before, "nothing was changed in it");
+}
+
+/// Every file in a directory and below with its content, but for what says who has it open.
+fn files(dir: &Path) -> Vec<(PathBuf, Vec<u8>)> {
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir(dir).expect("it is there") {
+        let path = entry.expect("listed").path();
+        if path.is_dir() {
+            found.extend(files(&path));
+        } else if path.file_name() != Some("lock".as_ref()) {
+            let bytes = std::fs::read(&path).expect("readable");
+            found.push((path, bytes));
+        }
+    }
+    found.sort();
+    found
+}
+
+#[test]
+fn a_directory_of_a_newer_version_is_refused() {
+    let mut cluster = Cluster::start(1, &[]);
+    cluster.stop(1);
+    let path = cluster.data(1).join("superblock");
+    let mut bytes = std::fs::read(&path).expect("it is there");
+    bytes[10] = 9;
+    let sum = crc32c(&bytes[4..]);
+    bytes[..4].copy_from_slice(&sum.to_le_bytes());
+    std::fs::write(&path, bytes).expect("written");
+    let said = cluster.refused(1);
+    assert!(said.contains("format version 9, this build reads up to 1"), "{said}");
+}
+
+#[test]
+fn a_damaged_superblock_is_refused() {
+    let mut cluster = Cluster::start(1, &[]);
+    cluster.stop(1);
+    let path = cluster.data(1).join("superblock");
+    flip(&path, 40);
+    let said = cluster.refused(1);
+    assert!(said.contains(&format!("{} is damaged", path.display())), "{said}");
+}
+
+/// The segment that holds the last entries, and where they end in it.
+fn newest(data: &Path) -> (PathBuf, usize) {
+    let with_end = |path: PathBuf| {
+        let bytes = std::fs::read(&path).expect("readable");
+        let end = bytes.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1);
+        (path, end)
+    };
+    let mut filled = segments(data).into_iter().rev().map(with_end);
+    filled.find(|(_, end)| *end > 4_096).expect("one of them holds entries")
+}
+
+/// One byte in the middle of a node's log is wrong: it says so, sets what it can't trust aside,
+/// and fetches that again.
+#[track_caller]
+fn check_damage(node: u16) {
+    let mut cluster = Cluster::start(3, &[]);
+    fill(&cluster, 200);
+    cluster.level();
+    cluster.kill(node);
+    let (path, end) = newest(&cluster.data(node));
+    flip(&path, end / 2);
+    cluster.launch(node);
+    let process = cluster.node(node);
+    process.says(&format!("{} is damaged at byte ", path.display()));
+    process.says("setting entries aside, other nodes have them");
+    cluster.serves();
+    cluster.level();
+    let aside = cluster.data(node).join("diverged/0000000000");
+    let kept = std::fs::read_dir(aside).expect("what was readable is kept").count();
+    assert_eq!(kept, 1);
+    let mut client = cluster.client(node);
+    for number in 0..200 {
+        let value = client.get(&format!("fill:{number}"));
+        assert_eq!(value.map(|value| value.len()), Some(300), "write {number}");
+    }
+    // It is a full member again: with one of the others it is a majority.
+    cluster.stop(2);
+    assert!(cluster.client(1).call(&["SET", "k", "v"]).is_ok());
+}
+
+#[test]
+fn damage_in_the_middle_of_a_replica_is_named_and_healed() {
+    check_damage(3);
+}
+
+#[test]
+fn damage_in_the_middle_of_the_primary_is_named_and_healed() {
+    check_damage(1);
+}
+
+#[test]
+fn damage_at_the_end_is_fetched_again() {
+    let mut cluster = Cluster::start(3, &[]);
+    fill(&cluster, 200);
+    cluster.level();
+    cluster.stop(3);
+    let (path, end) = newest(&cluster.data(3));
+    flip(&path, end - 20);
+    cluster.launch(3);
+    cluster.node(3).says(&format!("{} is damaged at byte ", path.display()));
+    cluster.level();
+    assert_eq!(cluster.client(3).get("fill:199").map(|value| value.len()), Some(300));
+    // Now it must do as a member of a majority.
+    cluster.kill(2);
+    assert!(cluster.client(1).call(&["SET", "k", "v"]).is_ok());
+}
+
+#[test]
+fn a_write_that_was_never_finished_is_cut() {
+    let mut cluster = Cluster::start(3, &[]);
+    fill(&cluster, 50);
+    cluster.level();
+    cluster.kill(3);
+    let (path, end) = newest(&cluster.data(3));
+    // What a power failure in the middle of a write leaves: a sector with something in it.
+    let mut bytes = std::fs::read(&path).expect("readable");
+    let sector = end.next_multiple_of(512);
+    bytes[sector..sector + 100].fill(0x5a);
+    std::fs::write(&path, bytes).expect("written");
+    cluster.launch(3);
+    cluster.level();
+    fill(&cluster, 50);
+    cluster.level();
+}
+
+/// A file system of its own in memory, gone with this value. None where that is not allowed.
+struct Mounted(PathBuf);
+
+impl Mounted {
+    fn new(at: PathBuf, size: &str) -> Option<Self> {
+        std::fs::create_dir(&at).expect("made");
+        let mut command = Command::new("mount");
+        command.args(["-t", "tmpfs", "-o", &format!("size={size}"), "tmpfs"]).arg(&at);
+        let output = command.output().expect("mount is installed");
+        output.status.success().then_some(Self(at))
+    }
+
+    #[track_caller]
+    fn remount(&self, options: &str) {
+        let options = format!("remount,{options}");
+        let output = Command::new("mount").args(["-o", &options]).arg(&self.0).output();
+        let output = output.expect("mount is installed");
+        assert!(output.status.success(), "{}", crate::text(&output.stderr));
+    }
+}
+
+impl Drop for Mounted {
+    fn drop(&mut self) {
+        let output = Command::new("umount").arg("-l").arg(&self.0).output();
+        let done = output.is_ok_and(|output| output.status.success());
+        assert!(done || std::thread::panicking(), "{} stays mounted", self.0.display());
+    }
+}
+
+#[test]
+fn a_full_disk_stops_its_node_alone_until_there_is_room() {
+    let cluster = Cluster::new(3, &[]);
+    let Some(small) = Mounted::new(cluster.data(3), "6m") else {
+        println!("left out: this user cannot mount a file system");
+        return;
+    };
+    let mut cluster = cluster;
+    for node in cluster.all() {
+        cluster.launch(node);
+    }
+    cluster.serves();
+    let mut client = cluster.client(1);
+    let value = "x".repeat(50_000);
+    until("the disk to be full", || {
+        let reply = client.call(&["SET", "k", &value]);
+        assert!(reply.is_ok(), "two of three have room: {reply:?}");
+        (!cluster.node(3).is_running()).then_some(())
+    });
+    let mut process = cluster.take(3);
+    let said = process.log();
+    assert_eq!(process.ended().code(), Some(1), "{said}");
+    assert!(said.contains("no space left for ") && said.contains("free space"), "{said}");
+    small.remount("size=64m");
+    cluster.launch(3);
+    cluster.level();
+    cluster.stop(3);
+    small.remount("ro");
+    let said = cluster.refused(3);
+    assert!(said.contains("cannot be written") && said.contains("mount it writable"), "{said}");
+    small.remount("rw");
+    cluster.launch(3);
+    cluster.level();
+    cluster.stop(3);
+}
+
+/// A node whose disk fails a sync. None where programs can't be traced.
+fn failing(cluster: &Cluster, node: u16, when: u32) -> Option<Command> {
+    if !is_installed("strace", &["-o", "/dev/null", "true"]) {
+        return None;
+    }
+    let own = cluster.command(node);
+    let mut command = Command::new("strace");
+    command.args(["-f", "-o", "/dev/null", "-e", "trace=fdatasync"]);
+    command.args(["-e", &format!("inject=fdatasync:error=EIO:when={when}")]);
+    command.arg(own.get_program()).args(own.get_args());
+    Some(command)
+}
+
+/// The node with the failing disk stops and says why; with a sound disk nothing is missing.
+#[track_caller]
+fn check_failing(node: u16, when: u32) {
+    let mut cluster = Cluster::start(3, &[]);
+    cluster.level();
+    cluster.stop(node);
+    let Some(command) = failing(&cluster, node, when) else { return };
+    cluster.launch_as(node, command);
+    cluster.serves();
+    let mut acknowledged = Vec::new();
+    let mut client = cluster.client(1);
+    until("the disk to fail", || {
+        let key = format!("k{}", acknowledged.len());
+        match client.try_call(&["SET", &key, &key]) {
+            Ok(reply) if reply.is_ok() => acknowledged.push(key),
+            Ok(_) | Err(_) => {}
+        }
+        (!cluster.node(node).is_running()).then_some(())
+    });
+    let mut process = cluster.take(node);
+    assert_eq!(process.ended().code(), Some(1), "{}", process.log());
+    let said = process.log();
+    assert!(said.contains("durable: Input/output error"), "{said}");
+    assert!(said.contains("the store has stopped, check the device"), "{said}");
+    cluster.launch(node);
+    cluster.serves();
+    cluster.level();
+    for node in cluster.all() {
+        let mut client = cluster.client(node);
+        for key in &acknowledged {
+            assert_eq!(client.get(key).as_deref(), Some(key.as_str()), "at node {node}");
+        }
+    }
+}
+
+#[test]
+fn a_sync_that_fails_stops_a_replica() {
+    check_failing(3, 6);
+}
+
+#[test]
+fn a_sync_that_fails_stops_the_primary() {
+    check_failing(1, 12);
+}
+
+#[test]
+fn a_second_signal_stops_at_once() {
+    let mut cluster = Cluster::start(3, &[]);
+    cluster.level();
+    for replica in [2, 3] {
+        cluster.node(replica).signal(Signal::STOP);
+    }
+    // Not held by the replicas, so a stop in order would wait for them.
+    let mut client = cluster.client(1);
+    client.send(&["SET", "k", "v"]).expect("sent");
+    until_so("the write to be on its way", || {
+        let page = cluster.status(1);
+        page["last"] != page["stable"]
+    });
+    let mut process = cluster.take(1);
+    process.signal(Signal::INT);
+    process.says("stopping; once more to stop at once");
+    process.signal(Signal::INT);
+    let status = process.ended();
+    assert_eq!(status.code(), Some(1), "{}", process.log());
+    assert!(process.log().contains("stopped at once"), "{}", process.log());
+    for replica in [2, 3] {
+        cluster.node(replica).signal(Signal::CONT);
+    }
+    cluster.launch(1);
+    cluster.serves();
+    cluster.level();
+}
+
+#[test]
+fn a_configuration_with_an_unknown_key_is_refused_with_the_nearest() {
+    let cluster = Cluster::new(1, &[]);
+    let text = std::fs::read_to_string(cluster.config(1)).expect("readable");
+    let wrong = text.replace("segment_bytes", "segment_byte");
+    std::fs::write(cluster.config(1), wrong).expect("written");
+    let said = cluster.refused(1);
+    assert!(said.contains("did you mean `log.segment_bytes`"), "{said}");
+    assert!(!cluster.data(1).exists(), "nothing was begun");
+}
+
+#[test]
+fn a_port_in_use_is_named_with_its_key() {
+    let cluster = Cluster::new(1, &[]);
+    for (port, key) in [(cluster.resp(1), "resp.listen"), (cluster.http(1), "http.listen")] {
+        let taken = std::net::TcpListener::bind(("127.0.0.1", port)).expect("it was free");
+        let said = cluster.refused(1);
+        assert!(said.contains(&format!("127.0.0.1:{port}: Address already in use")), "{said}");
+        assert!(said.contains(key), "{said}");
+        drop(taken);
+    }
+    let mut cluster = cluster;
+    cluster.launch(1);
+    cluster.serves();
+    assert!(Client::connect(cluster.resp(1)).call(&["SET", "k", "v"]).is_ok());
+}
