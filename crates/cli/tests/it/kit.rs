@@ -10,9 +10,9 @@ use std::path::Path;
 use std::process::{Command, Output};
 use std::time::{Duration, Instant};
 
-pub(crate) use cluster::Cluster;
-pub(crate) use http::{get, status};
-pub(crate) use node::{Process, serve_command};
+pub(crate) use cluster::{Cluster, flip, refused};
+pub(crate) use http::get;
+pub(crate) use node::Process;
 pub(crate) use ports::free_ports;
 pub(crate) use resp::{Client, Reply};
 

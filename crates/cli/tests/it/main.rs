@@ -2,10 +2,23 @@
 
 mod bench;
 mod cert;
+mod clients;
+mod demo;
+mod directory;
+mod health;
+#[cfg(test)]
+mod kit;
 mod log;
 mod pages;
+#[cfg(test)]
+mod peers;
+#[cfg(test)]
+mod quorum;
 mod server;
 mod status;
+#[cfg(test)]
+mod survival;
+mod tools;
 
 use std::process::{Command, Output};
 

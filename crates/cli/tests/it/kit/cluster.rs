@@ -11,7 +11,7 @@ use serde_json::Value;
 
 use crate::kit::node::{Process, serve_command};
 use crate::kit::ports::free_ports;
-use crate::kit::resp::{Client, Reply};
+use crate::kit::resp::Client;
 use crate::kit::{http, until, until_so};
 
 /// Ports of one node: for clients, for pages, for other nodes.
@@ -139,8 +139,7 @@ impl Cluster {
 
     /// Starts a node by another command.
     pub(crate) fn launch_as(&mut self, node: u16, mut command: Command) {
-        let runs = self.running.get(&node).map_or(0, |_runs| 1);
-        assert_eq!(runs, 0, "node {node} runs already");
+        assert!(!self.running.contains_key(&node), "node {node} runs already");
         let process = Process::start(&mut command, self.log(node));
         self.running.insert(node, process);
     }
@@ -188,7 +187,9 @@ impl Cluster {
     pub(crate) fn serves(&mut self) {
         let port = self.resp(1);
         let mut said = String::new();
-        let write = || match Client::try_connect(port).and_then(|mut c| c.try_call(&["SET", "ready", "1"])) {
+        let write = || match Client::try_connect(port)
+            .and_then(|mut c| c.try_call(&["SET", "ready", "1"]))
+        {
             Ok(reply) if reply.is_ok() => Some(()),
             Ok(reply) => {
                 said = reply.text();
@@ -209,19 +210,22 @@ impl Cluster {
     /// Waits until all nodes that run have applied the same log and have the same content.
     #[track_caller]
     pub(crate) fn level(&mut self) {
-        // A write behind all others: whoever has applied it has applied them.
+        // A write behind all others: whoever has applied it has applied them. Pages are some
+        // moments old, so they must have seen it.
         let mut client = self.client(1);
         until_so("a write to be accepted", || client.call(&["SET", "level", "1"]).is_ok());
+        let token = client.call(&["XTOKEN"]).text();
+        let lsn = token.rsplit('-').next().and_then(|lsn| lsn.parse::<u64>().ok());
+        let lsn = lsn.expect("a token ends with a position");
         let nodes: Vec<u16> = self.running.keys().copied().collect();
-        let mut seen = Vec::new();
         let mut look = || {
-            seen.clear();
+            let mut seen = Vec::new();
             for node in &nodes {
                 let page = http::status(self.http(*node))?;
-                seen.push((page["last"].clone(), page["applied"].clone(), page["digest"].clone()));
+                seen.push((page["applied"].as_u64()?, page["digest"].clone()));
             }
             let first = seen.first()?;
-            (seen.iter().all(|other| other == first) && first.0 == first.1).then_some(())
+            (first.0 >= lsn && seen.iter().all(|other| other == first)).then_some(())
         };
         until(&format!("nodes {nodes:?} to be level"), &mut look);
     }
@@ -234,11 +238,6 @@ pub(crate) fn refused(mut command: Command, log: PathBuf) -> String {
     let status = process.ended();
     assert_eq!(status.code(), Some(1), "{}", process.log());
     process.log()
-}
-
-/// Whether a reply says that a write did not happen.
-pub(crate) fn is_refusal(reply: &Reply) -> bool {
-    ["NOREPLICAS", "READONLY", "MASTERDOWN", "TRYAGAIN", "CLUSTERDOWN", "LOADING"].iter().any(|word| reply.is_error(word))
 }
 
 /// A file's bytes with one of them changed.

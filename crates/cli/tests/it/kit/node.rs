@@ -52,7 +52,9 @@ impl Process {
     /// Waits until it has said `words`.
     #[track_caller]
     pub(crate) fn says(&self, words: &str) {
-        until(&format!("{words:?} in\n{}", self.log()), || self.log().contains(words).then_some(()));
+        until(&format!("{words:?} in\n{}", self.log()), || {
+            self.log().contains(words).then_some(())
+        });
     }
 
     /// Sends a signal.

@@ -19,7 +19,7 @@ pub(crate) enum Reply {
     /// `$-1`
     Nil,
     /// `*`
-    Array(Vec<Reply>),
+    Array(Vec<Self>),
 }
 
 impl Reply {
@@ -30,9 +30,7 @@ impl Reply {
             Self::Int(number) => number.to_string(),
             Self::Bulk(bytes) => String::from_utf8_lossy(bytes).into_owned(),
             Self::Nil => "(nil)".to_owned(),
-            Self::Array(items) => {
-                items.iter().map(Self::text).collect::<Vec<_>>().join(" ")
-            }
+            Self::Array(items) => items.iter().map(Self::text).collect::<Vec<_>>().join(" "),
         }
     }
 
@@ -100,7 +98,9 @@ impl Client {
         match self.call(&["GET", key]) {
             Reply::Nil => None,
             Reply::Bulk(bytes) => Some(String::from_utf8_lossy(&bytes).into_owned()),
-            other => panic!("GET {key}: {other:?}"),
+            other @ (Reply::Simple(_) | Reply::Error(_) | Reply::Int(_) | Reply::Array(_)) => {
+                panic!("GET {key}: {other:?}")
+            }
         }
     }
 
