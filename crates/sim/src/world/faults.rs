@@ -239,7 +239,6 @@ impl World {
         for at in 0..self.nodes.len() {
             let node = self.node_mut(at);
             node.armed.clear();
-            node.paused_until = 0;
             node.disk_free_at = 0;
             node.slow_times = 1;
             node.read_fails = false;

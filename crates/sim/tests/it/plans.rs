@@ -31,3 +31,18 @@ fn a_failing_plan_shrinks_and_still_fails() {
     let again = run(&small, 0).unwrap().violation.expect("the small plan fails too");
     assert_eq!(again.rule, violation.rule);
 }
+
+/// Plans of failures that were repaired; each is run again for ever.
+#[test]
+fn plans_of_repaired_failures_hold() {
+    let dir = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/plans");
+    let mut played = 0;
+    for entry in std::fs::read_dir(dir).unwrap() {
+        let path = entry.unwrap().path();
+        let plan = Plan::parse(&std::fs::read_to_string(&path).unwrap()).unwrap();
+        let outcome = run(&plan, 0).unwrap();
+        assert_eq!(outcome.violation, None, "{}", path.display());
+        played += 1;
+    }
+    assert!(played >= 2, "{played} plans are kept");
+}
