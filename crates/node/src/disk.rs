@@ -5,6 +5,8 @@ mod heal;
 mod open;
 mod snapshots;
 
+use std::time::Instant;
+
 use antiphon_proto::{Batch, EntryId, Load, LogEnd, Lsn, ShardId};
 use antiphon_store::{Completion, LogReader, LogStats, Op, Position, StoreError, Writer};
 use bytes::Bytes;
@@ -12,6 +14,11 @@ use tokio::sync::mpsc;
 
 pub(crate) use open::Opened;
 pub(crate) use snapshots::{SnapshotDone, Stored};
+
+/// More bytes than this are not written on the shard's own thread.
+const HERE_BYTES_MAX: usize = 256 << 10;
+/// Nor anything while the disk takes longer than this: clients and links would wait for it.
+const HERE_SYNC_US_MAX: u64 = 300;
 
 /// Something that the disk has done.
 #[derive(Debug)]
@@ -64,22 +71,54 @@ pub(crate) struct Disk {
     appended_entries: u64,
     snapshot_at_bytes: u64, // `appended_bytes` when the last snapshot was begun
     failed: bool,
+    ready: Vec<Op>, // asked for in this turn and not handed over yet
+    ready_bytes: usize,
+    sync_us: u64, // how long a write and its sync took of late
 }
 
 impl Disk {
     pub(crate) fn append(&mut self, batch: Batch) {
-        self.appended_bytes += u64::try_from(batch.bytes().len()).unwrap_or(u64::MAX);
+        let bytes = batch.bytes().len();
+        self.appended_bytes += u64::try_from(bytes).unwrap_or(u64::MAX);
         self.appended_entries += batch.last().lsn.since(batch.first().lsn) + 1;
-        let ticket = 0;
-        self.submit(Op::Append { shard: self.shard, batch, ticket });
+        self.ready_bytes += bytes;
+        self.ready.push(Op::Append { shard: self.shard, batch, ticket: 0 });
+    }
+
+    /// Hands over what was asked for in this turn. When `here` is wanted, little was gathered
+    /// and the disk is quick, it is done at once: two changes of threads cost more than such a
+    /// sync. What is done then comes back; everything else comes as an event.
+    pub(crate) fn flush(&mut self, here: bool) -> Vec<Done> {
+        if self.ready.is_empty() {
+            return Vec::new();
+        }
+        let small = std::mem::take(&mut self.ready_bytes) <= HERE_BYTES_MAX;
+        if here && small && self.sync_us <= HERE_SYNC_US_MAX {
+            let mut done = Vec::new();
+            let begun = Instant::now();
+            let writer = self.writer.as_ref();
+            if writer.is_some_and(|writer| writer.run_here(&mut self.ready, &mut done)) {
+                let took = u64::try_from(begun.elapsed().as_micros()).unwrap_or(u64::MAX);
+                self.sync_us = (self.sync_us * 7 + took) / 8;
+                let reader = self.reader.clone();
+                return done.into_iter().filter_map(|done| completed(&reader, done)).collect();
+            }
+        } else {
+            // A slow disk is tried again in a while: it may have been busy with something else.
+            self.sync_us -= self.sync_us / 256;
+        }
+        for op in std::mem::take(&mut self.ready) {
+            self.submit(op);
+        }
+        Vec::new()
     }
 
     pub(crate) fn persist(&mut self, ticket: u64, hard: Bytes) {
-        self.submit(Op::Hard { shard: self.shard, state: hard, ticket });
+        self.ready.push(Op::Hard { shard: self.shard, state: hard, ticket });
     }
 
     pub(crate) fn truncate(&mut self, after: Lsn) {
-        self.submit(Op::Truncate { shard: self.shard, lsn: after, ticket: 0 });
+        self.ready.push(Op::Truncate { shard: self.shard, lsn: after, ticket: 0 });
     }
 
     /// The machine bounds what is under way, so a full queue means that the writer is gone.
@@ -87,12 +126,15 @@ impl Disk {
         let taken = self.writer.as_ref().is_some_and(|writer| writer.submit(op).is_ok());
         if !taken && !self.failed {
             self.failed = true;
-            self.tell(Done::Failed("the log writer takes nothing more".to_owned()));
+            self.tell(Done::Failed(
+                "the log writer takes nothing more; check the device and start again".to_owned(),
+            ));
         }
     }
 
     /// Lets the log writer finish and closes the directory in order.
     pub(crate) fn close(&mut self) -> Result<(), StoreError> {
+        drop(self.flush(false));
         self.writer.take().map_or(Ok(()), Writer::stop)
     }
 
@@ -118,7 +160,7 @@ impl Disk {
     pub(crate) fn trim(&mut self, keep: Lsn, retain: u64) {
         let ticket = 0;
         if let Some(lsn) = self.trim_point(keep, retain) {
-            self.submit(Op::Trim { shard: self.shard, lsn, ticket });
+            self.ready.push(Op::Trim { shard: self.shard, lsn, ticket });
         }
     }
 

@@ -89,6 +89,17 @@ impl<M: Machine> Owner<M> {
         });
     }
 
+    /// Ends a turn: what the disk was asked for in it goes there. At a replica that has nothing
+    /// else to do meanwhile, it is done at once, and what follows from it too.
+    pub(crate) fn end_turn(&mut self) {
+        let replica = !self.replica.is_primary();
+        // One round of follow-ups is enough: acknowledgements ask nothing of the disk.
+        for done in self.disk.flush(replica) {
+            self.on_done(done);
+        }
+        drop(self.disk.flush(false));
+    }
+
     pub(crate) fn on_peer(&mut self, event: PeerEvent) {
         match event {
             PeerEvent::Connected { peer, generation } => {

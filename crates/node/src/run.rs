@@ -19,6 +19,8 @@ use crate::waiters::Level;
 
 /// Without anything to do, the shard looks around this often.
 const IDLE: Duration = Duration::from_millis(100);
+/// Events that are taken in one turn, so that none of the others waits for long.
+const EVENTS_PER_TURN: usize = 64;
 /// How often the acknowledged end is noted in the superblock's hint, and snapshots considered.
 const UPKEEP: Duration = Duration::from_secs(1);
 /// A stopping node waits this long for its replicas to have what it appended.
@@ -33,7 +35,10 @@ pub(crate) async fn run<M: Machine>(
 ) -> Option<Fatal> {
     let served = Arc::new(Semaphore::new(SERVED_MAX));
     let mut front_is_done = false;
-    with_owner(&local, |owner| owner.step(Event::Start));
+    with_owner(&local, |owner| {
+        owner.step(Event::Start);
+        owner.end_turn();
+    });
     let mut upkeep = tokio::time::interval(UPKEEP);
     let mut drain_until: Option<tokio::time::Instant> = None;
     loop {
@@ -42,12 +47,19 @@ pub(crate) async fn run<M: Machine>(
         tokio::select! {
             biased;
             event = events.next() => match event {
-                Some(event) => with_owner(&local, |owner| owner.on_peer(event)),
+                Some(event) => with_owner(&local, |owner| {
+                    owner.on_peer(event);
+                    // What came together is written together.
+                    let more = std::iter::from_fn(|| events.try_next()).take(EVENTS_PER_TURN);
+                    more.for_each(|event| owner.on_peer(event));
+                }),
                 None => return Some(Fatal::Links),
             },
-            Some(completion) = done.recv() => {
-                with_owner(&local, |owner| owner.on_done(completion));
-            }
+            Some(completion) = done.recv() => with_owner(&local, |owner| {
+                owner.on_done(completion);
+                let more = std::iter::from_fn(|| done.try_recv().ok()).take(EVENTS_PER_TURN);
+                more.for_each(|completion| owner.on_done(completion));
+            }),
             () = turn.notified() => {
                 with_owner(&local, |owner| owner.step(Event::Tick));
                 serve_calls(&local, &served);
@@ -68,8 +80,12 @@ pub(crate) async fn run<M: Machine>(
                 drain_until = Some(tokio::time::Instant::now() + DRAIN);
             }
         }
-        if let Some(fatal) = with_owner(&local, |owner| owner.fatal.clone()) {
-            return Some(fatal);
+        let fatal = with_owner(&local, |owner| {
+            owner.end_turn();
+            owner.fatal.clone()
+        });
+        if fatal.is_some() {
+            return fatal;
         }
         if let Some(until) = drain_until {
             let drained = front_is_done && with_owner(&local, |owner| owner.is_drained());

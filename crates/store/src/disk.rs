@@ -138,6 +138,14 @@ pub trait DiskFile: Send + Sync + fmt::Debug {
     /// # Errors
     /// What the system says; never to be tried again, the data's fate is unknown.
     fn sync_data(&self) -> io::Result<()>;
+
+    /// Makes durable what the system's cache holds of the file and lets the cache go, so that
+    /// what is read next is what the medium holds. After a sync that failed the two differ:
+    /// the system then takes the data for written, and shows it until it is let go.
+    ///
+    /// # Errors
+    /// What the system says; never to be tried again.
+    fn settle(&self) -> io::Result<()>;
 }
 
 /// Fills `out` from `offset`; the file's end before that is an error.

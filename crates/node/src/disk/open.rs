@@ -83,6 +83,9 @@ impl Disk {
             appended_entries: 0,
             snapshot_at_bytes: 0,
             failed: false,
+            ready: Vec::new(),
+            ready_bytes: 0,
+            sync_us: 0,
         };
         Ok(Opened { disk, identity, hard, log, snapshot, acknowledged })
     }

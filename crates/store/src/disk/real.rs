@@ -6,7 +6,7 @@ use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::sync::Arc;
 
-use rustix::fs::FallocateFlags;
+use rustix::fs::{Advice, FallocateFlags};
 
 use super::{Access, Disk, DiskFile, Lock};
 
@@ -147,6 +147,15 @@ impl DiskFile for RealFile {
 
     fn sync_data(&self) -> io::Result<()> {
         self.0.sync_data()
+    }
+
+    fn settle(&self) -> io::Result<()> {
+        self.0.sync_data()?;
+        // A file system that has no medium behind its cache has nothing to let go.
+        match rustix::fs::fadvise(&self.0, 0, None, Advice::DontNeed) {
+            Ok(()) | Err(rustix::io::Errno::OPNOTSUPP | rustix::io::Errno::INVAL) => Ok(()),
+            Err(error) => Err(error.into()),
+        }
     }
 }
 

@@ -226,4 +226,10 @@ impl DiskFile for SimFile {
     fn sync_data(&self) -> io::Result<()> {
         self.state()?.sync(self.id)
     }
+
+    fn settle(&self) -> io::Result<()> {
+        let mut state = self.state()?;
+        state.sync(self.id)?;
+        state.forget_cache(self.id)
+    }
 }

@@ -104,7 +104,6 @@ pub(crate) fn recover(
         spacing: place.spacing,
         planted: place.planted,
         adrift: None,
-        last_group: None,
     };
     let mut recovery = Recovery::default();
     let mut ending = None;
@@ -133,9 +132,6 @@ pub(crate) fn recover(
                 save_sidecar(place, &replay, segment.number)?;
             }
         }
-        if next.is_none() && place.access == Access::Write && end != Ending::Lost {
-            make_durable(place, &replay, segment, &bytes)?;
-        }
         ending = Some(end);
         progress.bytes += segment.bytes;
         if let Some(tell) = &mut verify {
@@ -143,30 +139,6 @@ pub(crate) fn recover(
         }
     }
     finish(place, hint, found, (replay, recovery, ending))
-}
-
-/// Writes the last good group once more and syncs it.
-///
-/// The run before this one may have ended between the group's write and its sync, or because the
-/// sync failed. Then the group is in the system's cache and not on the medium, and a sync alone
-/// would find nothing to do. All groups before it are durable: each was synced before the next
-/// one was begun.
-fn make_durable(
-    place: &Place,
-    replay: &Replay,
-    segment: &Segment,
-    bytes: &[u8],
-) -> Result<(), StoreError> {
-    let Some((start, end)) = replay.last_group else { return Ok(()) };
-    if place.planted.is(Mutation::BelieveCache) {
-        return Ok(());
-    }
-    // The first group was written together with the segment's header.
-    let from = if start == segment.body { 0 } else { start };
-    let group = slice(bytes, from, end).expect("the group was read from these bytes");
-    write_one(&*segment.file, group, from)
-        .map_err(|e| StoreError::io("write", &segment.path, e))?;
-    segment.file.sync_data().map_err(|e| StoreError::sync(&segment.path, e))
 }
 
 /// Turns to the next segment: starts the shards, or compares them with its header.
@@ -331,6 +303,12 @@ fn find(place: &Place, hint: &Hint) -> Result<Found, StoreError> {
         let path = segment_path(&place.dir, number);
         let failed = |e| StoreError::io("open", &path, e);
         let file = place.disk.open(&path, place.access).map_err(failed)?;
+        // The run before this one may have ended between a group's write and its sync, or
+        // because the sync failed: then the cache shows what the medium may not hold.
+        let doubtful = number >= hint.segment && place.access == Access::Write;
+        if doubtful && !place.planted.is(Mutation::BelieveCache) {
+            file.settle().map_err(|e| StoreError::sync(&path, e))?;
+        }
         let bytes = file.len().map_err(failed)?;
         let head = read_head(&*file, &path)?;
         match SegmentHeader::decode(place.store, &head) {

@@ -26,8 +26,6 @@ pub(crate) struct Replay {
     pub(crate) planted: Planted,
     /// After damage: where it was, for the shards that have not been met since.
     pub(crate) adrift: Option<Damage>,
-    /// Where the last good group of the segment that was read lies, with its end.
-    pub(crate) last_group: Option<(u64, u64)>,
 }
 
 /// How the groups of a segment end.
@@ -57,7 +55,6 @@ impl Replay {
     /// Reads a segment. Groups up to `acked` are known to have been durable.
     pub(crate) fn segment(&mut self, segment: &Segment, bytes: &[u8], acked: u64) -> Ending {
         let mut at = segment.body;
-        self.last_group = None;
         self.incarnation = self.incarnation.max(segment.header.incarnation);
         loop {
             let group = self.group_at(segment, bytes, at);
@@ -67,7 +64,6 @@ impl Replay {
                 self.apply(segment, &group, &records);
                 self.next_group = group.header.number + 1;
                 self.incarnation = group.header.incarnation;
-                self.last_group = Some((at, group.end()));
                 at = behind(group.end(), self.planted);
                 continue;
             }

@@ -115,7 +115,8 @@ fn damaged() {
         run(&mut committer, [Op::Hard { shard: SHARD, state, ticket: 0 }]);
         drop(committer);
         disk.rot(&dir().join(file), 40, 1).unwrap();
-        let error = refuses(&disk, identity(), &[file, "damaged at byte 0", "from a peer"]);
+        let error =
+            refuses(&disk, identity(), &[file, "damaged at byte 0", "from the other nodes"]);
         assert!(matches!(error, StoreError::Damaged(_)));
     }
 }

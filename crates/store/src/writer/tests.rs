@@ -112,3 +112,57 @@ fn a_failure_is_reported_once_and_ends_the_writer() {
     assert!(matches!(*refused.0, Op::Append { .. }));
     assert!(matches!(writer.stop(), Err(StoreError::Stopped)));
 }
+
+#[test]
+fn operations_run_here_when_the_thread_has_nothing_to_do_and_keep_the_order() {
+    let disk = SimDisk::new(1);
+    let (writer, done) = start(&disk, 1 << 20);
+    let mut maker = Maker::new(SHARD);
+    let (mut here, mut there, mut due) = (0, 0, 0);
+    for round in 0..400_u64 {
+        let mut ops = vec![maker.op(1, 50)];
+        let mut finished = Vec::new();
+        // Every third one goes to the thread, so that the next finds it busy, or not.
+        if round % 3 != 0 && writer.run_here(&mut ops, &mut finished) {
+            here += 1;
+            assert!(ops.is_empty());
+            let [Completion::Appended { durable, .. }] = finished.as_slice() else {
+                panic!("{finished:?}");
+            };
+            assert_eq!(durable.id.lsn, lsn(round + 1), "all before it are durable too");
+        } else {
+            there += 1;
+            writer.submit(ops.remove(0)).unwrap();
+            // Sometimes the thread is given the time to finish, and is then idle.
+            if round % 6 == 0 {
+                (0..std::mem::take(&mut due)).for_each(|_| {
+                    done.recv_timeout(PATIENCE).unwrap();
+                });
+                done.recv_timeout(PATIENCE).unwrap();
+            } else {
+                due += 1;
+            }
+        }
+    }
+    assert!(here > 0 && there > 0, "{here} here, {there} there");
+    for _ in 0..due {
+        done.recv_timeout(PATIENCE).unwrap();
+    }
+    writer.stop().unwrap();
+    assert_eq!(open(disk).reader().bounds(SHARD).last, maker.position());
+}
+
+#[test]
+fn a_failure_here_ends_the_writer_too() {
+    let disk = SimDisk::new(1);
+    let (writer, _done) = start(&disk, 1 << 20);
+    let mut maker = Maker::new(SHARD);
+    disk.fail(Operation::Sync, 1, Fault::Device);
+    let mut finished = Vec::new();
+    assert!(writer.run_here(&mut vec![maker.op(1, 50)], &mut finished));
+    assert!(matches!(finished.as_slice(), [Completion::Failed(_)]), "{finished:?}");
+    let mut ops = vec![maker.op(1, 50)];
+    assert!(!writer.run_here(&mut ops, &mut finished));
+    assert!(writer.submit(ops.remove(0)).is_err());
+    assert!(matches!(writer.stop(), Err(StoreError::Stopped)));
+}

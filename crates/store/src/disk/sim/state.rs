@@ -340,6 +340,13 @@ impl State {
         Ok(())
     }
 
+    /// What is read from now on is what the medium holds.
+    pub(super) fn forget_cache(&mut self, id: u64) -> io::Result<()> {
+        let inode = self.inode(id)?;
+        inode.cached = Arc::clone(&inode.durable);
+        Ok(())
+    }
+
     pub(super) fn rot(&mut self, path: &Path, offset: u64, mask: u8) -> io::Result<()> {
         let id = self.find(path)?;
         let at = usize::try_from(offset).map_err(io::Error::other)?;
