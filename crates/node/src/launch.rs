@@ -5,7 +5,8 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::mpsc as blocking;
 
-use antiphon_net::{AnyTransport, Member, Peers, PeersConfig, Transport};
+use antiphon_net::certs::Credentials;
+use antiphon_net::{AnyTransport, Member, Peers, PeersConfig, ReloadError, Transport};
 use antiphon_proto::{EntryId, Identity, LogEnd, Lsn, Recovered, Replica};
 use tokio::sync::{Notify, mpsc, oneshot, watch};
 use tokio::task::LocalSet;
@@ -28,9 +29,7 @@ use crate::{changes::LogSource, run};
 pub struct Running {
     stop: watch::Sender<bool>,
     ended: oneshot::Receiver<Result<(), Fatal>>,
-    progress: watch::Receiver<Progress>,
-    peer_address: String,
-    log: LogSource,
+    told: Started,
 }
 
 impl Running {
@@ -56,24 +55,44 @@ impl Running {
     /// Positions, as they move.
     #[must_use]
     pub fn progress(&self) -> watch::Receiver<Progress> {
-        self.progress.clone()
+        self.told.progress.clone()
     }
 
     /// Where other nodes reach this one.
     #[must_use]
     pub fn peer_address(&self) -> &str {
-        &self.peer_address
+        &self.told.peer_address
     }
 
     /// The log, for reading.
     #[must_use]
     pub const fn log(&self) -> &LogSource {
-        &self.log
+        &self.told.log
+    }
+
+    /// Shows other certificates to nodes from now on; links that stand stay.
+    ///
+    /// # Errors
+    /// When they are not this node's; the old ones stay in use then.
+    pub fn reload(&self, credentials: &Credentials) -> Result<(), ReloadError> {
+        self.told.transport.reload(credentials)
+    }
+
+    /// A handle that can do [`Self::reload`] from elsewhere.
+    #[must_use]
+    pub fn links(&self) -> Arc<AnyTransport> {
+        Arc::clone(&self.told.transport)
     }
 }
 
 /// What the shard's thread tells when it is up.
-type Started = (watch::Receiver<Progress>, String, LogSource);
+#[derive(Debug)]
+struct Started {
+    progress: watch::Receiver<Progress>,
+    peer_address: String,
+    log: LogSource,
+    transport: Arc<AnyTransport>,
+}
 
 /// Starts a node on a thread of its own. `machine` makes the empty state there; `front` runs
 /// there beside the shard until the node stops.
@@ -100,13 +119,13 @@ where
         // Whoever started the node may not care how it ended.
         drop(ended_sender.send(outcome));
     })?;
-    let (progress, peer_address, log) = starts.recv().unwrap_or_else(|_| {
+    let told = starts.recv().unwrap_or_else(|_| {
         Err(StartError::State {
             what: "the shard's thread",
             why: "it ended before it had started".to_owned(),
         })
     })?;
-    Ok(Running { stop, ended, progress, peer_address, log })
+    Ok(Running { stop, ended, told })
 }
 
 fn thread<M, F>(
@@ -130,7 +149,12 @@ where
     let outcome = local_set.block_on(&runtime, async move {
         match open(&config, machine(), stop.clone()).await {
             Ok(node) => {
-                let told = (node.progress.clone(), node.peer_address.clone(), node.log.clone());
+                let told = Started {
+                    progress: node.progress.clone(),
+                    peer_address: node.peer_address.clone(),
+                    log: node.log.clone(),
+                    transport: Arc::clone(&node.transport),
+                };
                 drop(started.send(Ok(told)));
                 node.run(front, &stop).await
             }
@@ -153,6 +177,7 @@ struct Node<M> {
     progress: watch::Receiver<Progress>,
     peer_address: String,
     log: LogSource,
+    transport: Arc<AnyTransport>,
 }
 
 async fn open<M: Machine>(
@@ -181,13 +206,13 @@ async fn open<M: Machine>(
     let recovered = Recovered { hard, log, applied: at.lsn, acknowledged };
     let replica = Replica::new(me, initial, recovered, config.limits);
     let transport = AnyTransport::bind(config.transport.clone()).await;
-    let transport = transport.map_err(|error| StartError::Links(with_causes(&error)))?;
+    let transport = Arc::new(transport.map_err(|error| StartError::Links(with_causes(&error)))?);
     let peer_address = transport.local_address();
     let members = config.members.iter().filter(|member| member.node != config.node);
     let members = members
         .map(|member| Member { id: member.node, addresses: vec![member.peer.clone()] })
         .collect();
-    let (peers, events) = Peers::start(Arc::new(transport), PeersConfig::new(members))
+    let (peers, events) = Peers::start(Arc::clone(&transport), PeersConfig::new(members))
         .map_err(|error| StartError::Links(with_causes(&error)))?;
     let (progress, watched) = watch::channel(Progress::default());
     let log = LogSource::new(disk.reader(), watched.clone());
@@ -200,6 +225,9 @@ async fn open<M: Machine>(
         waiters: Waiters::default(),
         calls: Calls::default(),
         handler: None,
+        left: Vec::new(),
+        on_left: None,
+        transport: Arc::clone(&transport),
         applied,
         applied_entries: 0,
         snapshot: SnapshotStatus { lsn: at.lsn, ..SnapshotStatus::default() },
@@ -215,7 +243,7 @@ async fn open<M: Machine>(
         requests: Vec::new(),
     };
     let local = Local::new(owner, stop);
-    Ok(Node { local, events, done, progress: watched, peer_address, log })
+    Ok(Node { local, events, done, progress: watched, peer_address, log, transport })
 }
 
 /// An error and what was behind it, in one line.

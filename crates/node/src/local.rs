@@ -249,6 +249,11 @@ impl<M: Machine> Local<M> {
         self.inner.owner.borrow_mut().handler = Some(Rc::new(handler));
     }
 
+    /// Names who is told when the link to a node broke. The last one counts.
+    pub fn on_disconnect(&self, told: impl Fn(NodeId) + 'static) {
+        self.inner.owner.borrow_mut().on_left = Some(Rc::new(told));
+    }
+
     /// Begins a snapshot now; false when one is being written already.
     #[must_use]
     pub fn snapshot(&self) -> bool {

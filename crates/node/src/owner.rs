@@ -8,8 +8,9 @@ mod snapshots;
 
 use std::collections::BTreeMap;
 use std::rc::Rc;
+use std::sync::Arc;
 
-use antiphon_net::{PeerEvent, Peers};
+use antiphon_net::{AnyTransport, PeerEvent, Peers};
 use antiphon_proto::{
     EntryId, Envelope, Event, Hlc, Kind, LogEnd, Lsn, Message, NodeId, ProposeError, Replica,
     RoleStatus, ShardId, Time,
@@ -41,6 +42,9 @@ pub(crate) struct Owner<M> {
     pub(crate) waiters: Waiters,
     pub(crate) calls: Calls,
     pub(crate) handler: Option<Handler>,
+    pub(crate) left: Vec<NodeId>, // nodes whose links broke, not told to the front yet
+    pub(crate) on_left: Option<Rc<dyn Fn(NodeId)>>,
+    pub(crate) transport: Arc<AnyTransport>,
     pub(crate) applied: LogEnd, // the entry that readers see, with its chain hash and time
     pub(crate) applied_entries: u64,
     pub(crate) snapshot: SnapshotStatus,
@@ -111,6 +115,8 @@ impl<M: Machine> Owner<M> {
                 warn!(%peer, generation, %why, "disconnected");
                 self.links.insert(peer, false);
                 self.calls.disconnected(peer);
+                self.left.push(peer);
+                self.turn.notify_one();
                 self.step(Event::Disconnected(peer));
             }
             PeerEvent::Received { peer, message, .. } => self.on_received(peer, &message),

@@ -63,6 +63,7 @@ pub(crate) async fn run<M: Machine>(
             () = turn.notified() => {
                 with_owner(&local, |owner| owner.step(Event::Tick));
                 serve_calls(&local, &served);
+                tell_who_left(&local);
             }
             () = tokio::time::sleep_until(deadline) => {
                 with_owner(&local, |owner| owner.step(Event::Tick));
@@ -102,6 +103,15 @@ fn with_owner<M: Machine, R>(
     f: impl FnOnce(&mut crate::owner::Owner<M>) -> R,
 ) -> R {
     f(&mut local.inner().owner.borrow_mut())
+}
+
+/// Tells the front which links broke since the last turn.
+fn tell_who_left<M: Machine>(local: &Local<M>) {
+    let (left, told) =
+        with_owner(local, |owner| (std::mem::take(&mut owner.left), owner.on_left.clone()));
+    if let Some(told) = told {
+        left.into_iter().for_each(|node| told(node));
+    }
 }
 
 /// Begins the calls of other nodes that came since the last turn.

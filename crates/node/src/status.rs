@@ -1,6 +1,7 @@
 //! What a node tells of itself.
 
 use std::collections::BTreeMap;
+use std::time::SystemTime;
 
 use antiphon_net::{Lane, PeerStats};
 use antiphon_proto::{Epoch, Incarnation, Lsn, MessageLane, NodeId, Status, StoreUuid};
@@ -36,6 +37,8 @@ pub struct NodeStatus {
     pub behind_ms: BTreeMap<NodeId, u64>,
     /// The last snapshot.
     pub snapshot: SnapshotStatus,
+    /// When the certificate that other nodes are shown ends; none without certificates.
+    pub certificate_ends: Option<SystemTime>,
     /// Digest of the stable state.
     pub digest: [u8; 16],
 }
@@ -95,6 +98,7 @@ impl<M: Machine> Owner<M> {
             applied_entries: self.applied_entries,
             applied_ms: self.applied.hlc.ms(),
             snapshot: self.snapshot,
+            certificate_ends: self.transport.certificate().map(|info| info.not_after),
             digest: self.machine.digest(),
         }
     }

@@ -103,7 +103,8 @@ mod tests {
     #[test]
     fn every_level_has_one_text_and_one_encoding() {
         use Level::{Ack, All, Local, Prefix, Quorum, Received, Region, Stable};
-        let each = [Local, Received(1), Received(3), Ack(2), Quorum, All, Region(2), Prefix(1), Stable];
+        let each =
+            [Local, Received(1), Received(3), Ack(2), Quorum, All, Region(2), Prefix(1), Stable];
         for level in each {
             assert_eq!(Level::parse(level.to_string().to_uppercase().as_bytes()), Some(level));
             assert_eq!(Level::from_bytes(level.to_bytes()), Some(level));

@@ -74,8 +74,6 @@ pub struct Names {
     pub shape: String,
     /// All members, this node among them.
     pub members: Vec<MemberAddress>,
-    /// When this node's certificate ends. Unit: seconds since 1970.
-    pub certificate_ends_s: Option<i64>,
 }
 
 /// A node's shard as sessions see it. A clone is another handle to the same shard.
@@ -234,7 +232,10 @@ impl Shard for NodeShard {
 fn status(shard: &NodeShard, node: &NodeStatus) -> Status {
     let replica = &node.replica;
     let (primary, serving) = match replica.role {
-        RoleStatus::Primary { serving } => (true, serving),
+        // A primary that can't acknowledge at the floor does not take its role's traffic.
+        RoleStatus::Primary { serving } => {
+            (true, serving && shard.local.can_reach(antiphon::Level::Floor))
+        }
         RoleStatus::Recovering { .. } => (true, false),
         RoleStatus::Follower { synced } => (false, synced),
         RoleStatus::Halted => (false, false),
@@ -266,14 +267,20 @@ fn status(shard: &NodeShard, node: &NodeStatus) -> Status {
             applied_entries: node.applied_entries,
         },
         fsync: fsync(node),
-        peer_certificate_seconds: shard
-            .names
-            .certificate_ends_s
-            .map(|ends| ends - i64::try_from(now_ms() / 1_000).unwrap_or(i64::MAX)),
+        peer_certificate_seconds: node.certificate_ends.map(seconds_until),
         reconnects: node.peers.iter().map(|peer| peer.connects.saturating_sub(1)).sum(),
         snapshot_at_s: node.snapshot.at_ms / 1_000,
         snapshot_lsn: node.snapshot.lsn,
         snapshotting: node.snapshot.running,
+    }
+}
+
+/// Seconds from now until then; negative when it is over.
+fn seconds_until(then: std::time::SystemTime) -> i64 {
+    let whole = |span: Duration| i64::try_from(span.as_secs()).unwrap_or(i64::MAX);
+    match then.duration_since(std::time::SystemTime::now()) {
+        Ok(left) => whole(left),
+        Err(over) => -whole(over.duration()),
     }
 }
 

@@ -150,6 +150,8 @@ async fn front(
             return;
         }
     };
+    let hosts = Rc::clone(&server);
+    local.on_disconnect(move |node| hosts.peer_left(node));
     let guests = Rc::clone(&server);
     local.on_call(move |from, request| {
         let server = Rc::clone(&guests);

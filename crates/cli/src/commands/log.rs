@@ -293,7 +293,7 @@ impl Shown {
         if self.amnesia {
             writeln!(
                 out,
-                "! the log ends before what it had acknowledged: replace this node's copy"
+                "! entries that it had acknowledged are missing: the node fetches them from the others when it starts"
             )?;
         }
         for damage in &self.damage {

@@ -1,5 +1,6 @@
 //! `antiphon serve`: one node, until it is told to stop.
 
+mod renewal;
 pub(crate) mod setup;
 
 use std::io::Read;
@@ -11,7 +12,7 @@ use clap::Args;
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::commands::config::ConfigArgs;
-use crate::config::{NodeConfig, Scope, check};
+use crate::config::{NodeConfig, Scope, TransportKind, check};
 use crate::exit::{Exit, Problem};
 use crate::output::Screen;
 
@@ -23,6 +24,7 @@ use crate::output::Screen;
   ANTIPHON_NODE_ID=2 antiphon serve --config node.toml
 
 SIGTERM and SIGINT stop the node in order; a second one stops it at once.
+SIGHUP reads the certificates of its links again, as does a change of their files.
 RUST_LOG chooses what is logged, such as RUST_LOG=debug.")]
 pub(crate) struct ServeArgs {
     #[command(flatten)]
@@ -50,7 +52,16 @@ pub(crate) fn run(args: &ServeArgs, screen: &mut Screen) -> anyhow::Result<Exit>
         stop_with_stdin(serving.node().stopper());
     }
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let links = serving.node().links();
+    let files = match config.peer.transport {
+        TransportKind::Quic => Some(setup::credential_files(&config)?),
+        TransportKind::Memory => None,
+    };
     runtime.block_on(async {
+        if let Some(files) = files {
+            // Ends with the runtime.
+            drop(tokio::spawn(renewal::follow(links, files, config.cluster.name.clone())));
+        }
         let stopper = serving.node().stopper();
         let ended = serving.ended();
         tokio::pin!(ended);

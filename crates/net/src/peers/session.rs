@@ -118,7 +118,7 @@ impl Session {
         let outbox = self.outbox();
         let generation = outbox.open(link.message_bytes_max());
         let peer = self.member.id;
-        tracing::info!(%peer, generation, "connected");
+        tracing::debug!(%peer, generation, "connected");
         self.core.inbox.connected(self.index, generation);
         let link = Arc::new(link);
         let mut tasks = JoinSet::new();
@@ -145,7 +145,7 @@ impl Session {
         }
         tasks.shutdown().await;
         outbox.close();
-        tracing::info!(%peer, generation, %why, "disconnected");
+        tracing::debug!(%peer, generation, %why, "disconnected");
         self.core.inbox.lost(self.index, why);
         next
     }

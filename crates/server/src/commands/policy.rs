@@ -12,7 +12,7 @@ use crate::resp::decimal;
 use crate::shard::{Role, Shard};
 
 const UNKNOWN_POLICY: &str = "ERR unknown policy, expected local, received(n), ack(n), quorum, \
-                              all or floor";
+                              all, region(n), prefix(n) or floor";
 const BAD_TIMEOUT: &str = "ERR timeout is not an integer or out of range";
 const NESTED: &str = "ERR XWITH and XPOLICY are not allowed inside a transaction";
 /// The longest time that a write may wait for its policy.

@@ -8,11 +8,10 @@ use crate::shard::Shard;
 use crate::status::Status;
 
 /// The answer to `REPLICAOF`.
-pub(super) const NO_REPLICAOF: &str = "ERR REPLICAOF is not used here: the cluster's configuration \
-                                       says who follows whom, change it with antiphon node";
+pub(super) const NO_REPLICAOF: &str = "ERR REPLICAOF is not used here: cluster.members of the nodes' \
+                                       configuration says who follows whom";
 /// The answer to `FAILOVER`.
-pub(super) const NO_FAILOVER: &str =
-    "ERR FAILOVER is not used here: hand the role over with antiphon switchover";
+pub(super) const NO_FAILOVER: &str = "ERR FAILOVER is not used here: cluster.members of the nodes' configuration names the primary first";
 const NO_SHUTDOWN: &str = "ERR SHUTDOWN is refused here: stop the node with its service manager, \
                            or allow it in the configuration";
 
@@ -58,7 +57,9 @@ fn number(value: u64) -> i64 {
 
 /// `SAVE` and `BGSAVE`: both take a snapshot beside the traffic.
 pub(super) fn save<S: Shard>(core: &mut Core<S>, session: Session) {
-    if !core.server.shard.snapshot() {
+    let shard = &core.server.shard;
+    // Without a new one begun and without one under way, the last one holds everything.
+    if !shard.snapshot() && shard.status().snapshotting {
         return core.reply().error("ERR Background save already in progress");
     }
     if session == Session::BgSave {

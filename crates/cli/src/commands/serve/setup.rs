@@ -1,7 +1,9 @@
 //! From the configuration of a node to what its crates are told.
 
+use std::path::PathBuf;
+
 use antiphon::{MemberConfig, MemoryNetwork, QuicConfig, TransportConfig};
-use antiphon_net::certs::{self, CertError, CredentialFiles, Credentials};
+use antiphon_net::certs::{CertError, CredentialFiles, Credentials};
 use antiphon_proto::{Limits, Policy, Shape};
 use antiphon_server::node::{Names, level_of, member_address};
 use antiphon_server::{ClientLimits, Config, Level, Password, Setup, TlsFiles};
@@ -29,27 +31,17 @@ pub(crate) fn setup(config: &NodeConfig) -> anyhow::Result<Setup> {
 /// # Errors
 /// When a file that the configuration names can't be used.
 pub(crate) fn setup_over(config: &NodeConfig, transport: TransportConfig) -> anyhow::Result<Setup> {
-    let certificate_ends_s = match &config.peer.cert {
-        Some(path) => certs::show(path)?.first().and_then(ends_s),
-        None => None,
-    };
     let members = config.cluster.members.iter();
     let names = Names {
         cluster: config.cluster.name.clone(),
         shape: config.cluster.shape.to_string(),
         members: members.map(|member| member_address(member.id, member.resp.as_str())).collect(),
-        certificate_ends_s,
     };
     let limits = antiphon_kv::Limits {
         value_bytes_max: usize_of(config.resp.value_bytes_max),
         ..antiphon_kv::Limits::default()
     };
     Ok(Setup { node: node(config, transport), server: server(config)?, names, limits })
-}
-
-fn ends_s(info: &certs::CertInfo) -> Option<i64> {
-    let since = info.not_after.duration_since(std::time::UNIX_EPOCH).ok()?;
-    i64::try_from(since.as_secs()).ok()
 }
 
 fn usize_of(bytes: ByteLen) -> usize {
@@ -78,19 +70,26 @@ fn node(config: &NodeConfig, transport: TransportConfig) -> antiphon::NodeConfig
     node
 }
 
-fn quic(config: &NodeConfig) -> anyhow::Result<QuicConfig> {
-    let need = |path: &Option<std::path::PathBuf>, key: &str| {
+/// The files that a node's links need.
+///
+/// # Errors
+/// When one is not named.
+pub(crate) fn credential_files(config: &NodeConfig) -> anyhow::Result<CredentialFiles> {
+    let need = |path: &Option<PathBuf>, key: &str| {
         path.clone().ok_or_else(|| {
             let what = format!("{key} is needed for peer.transport = \"quic\"");
             Problem::new(Exit::Failed, what, "`antiphon cert init` and `cert issue` make the files")
         })
     };
-    let files = CredentialFiles {
+    Ok(CredentialFiles {
         certificate: need(&config.peer.cert, "peer.cert")?,
         key: need(&config.peer.key, "peer.key")?,
         authorities: need(&config.peer.ca, "peer.ca")?,
-    };
-    let credentials = Credentials::load(&files, &config.cluster.name)
+    })
+}
+
+fn quic(config: &NodeConfig) -> anyhow::Result<QuicConfig> {
+    let credentials = Credentials::load(&credential_files(config)?, &config.cluster.name)
         .map_err(|error: CertError| anyhow::Error::new(error))?;
     let mut quic = QuicConfig::new(config.node.id, config.peer.listen.as_str(), credentials);
     quic.bandwidth_bytes_per_second = config.peer.bandwidth.get();
