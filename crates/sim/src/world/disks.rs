@@ -49,9 +49,11 @@ impl World {
         }
         let Some(process) = self.alive(at, life) else { return Ok(()) };
         let (ops, done) = process.storage.finish();
+        self.node_mut(at).truth.cut = cut_in(&ops);
         if self.crash_if_armed(at, CrashPoint::Synced, false) {
             return Ok(());
         }
+        self.node_mut(at).truth.cut = None;
         let mut ops = ops.into_iter();
         for completion in done {
             let op = ops.next();
@@ -123,15 +125,9 @@ impl World {
 
     /// The process ends while the disk works: power loss stops it at any operation.
     pub(super) fn end_disk_work(&mut self, at: usize, mut storage: Storage, power: bool) {
-        let cut = storage.busy.iter().find_map(|op| match op {
-            DiskOp::Truncate { lsn, .. } => Some(*lsn),
-            DiskOp::Append { .. }
-            | DiskOp::Hard { .. }
-            | DiskOp::Restart { .. }
-            | DiskOp::Trim { .. } => None,
-        });
+        let cut = cut_in(&storage.busy);
         let node = self.nodes.get_mut(at).expect("a node of the plan");
-        node.truth.cut = cut;
+        node.truth.cut = cut.or(node.truth.cut);
         if storage.busy.is_empty() {
             return;
         }
@@ -270,4 +266,15 @@ impl World {
         }
         Ok((engine, applied))
     }
+}
+
+/// To where one of these operations cuts the log.
+fn cut_in(ops: &[DiskOp]) -> Option<Lsn> {
+    ops.iter().find_map(|op| match op {
+        DiskOp::Truncate { lsn, .. } => Some(*lsn),
+        DiskOp::Append { .. }
+        | DiskOp::Hard { .. }
+        | DiskOp::Restart { .. }
+        | DiskOp::Trim { .. } => None,
+    })
 }

@@ -48,7 +48,8 @@ impl World {
             Fault::Pause { node, for_us } => {
                 let until = self.now + for_us * US;
                 if let Some(at) = self.running(node) {
-                    self.node_mut(at).paused_until = until;
+                    let node = self.node_mut(at);
+                    node.paused_until = node.paused_until.max(until);
                 }
             }
             Fault::WallStep { node, ms, back } => {
