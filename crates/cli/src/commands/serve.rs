@@ -7,9 +7,9 @@ use std::io::Read;
 use std::time::Duration;
 
 use antiphon::StartError;
-use antiphon_server::{ServeError, Serving};
+use antiphon_server::{ServeError, Serving, Setup};
 use clap::Args;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::commands::config::ConfigArgs;
 use crate::config::{NodeConfig, Scope, TransportKind, check};
@@ -45,48 +45,86 @@ pub(crate) fn run(args: &ServeArgs, screen: &mut Screen) -> anyhow::Result<Exit>
         NodeConfig::read(&layers).map_err(|error| crate::commands::config::refused(&error))?;
     check(&config, Scope::Text).map_err(|error| crate::commands::config::refused(&error))?;
     let setup = setup::setup(&config)?;
-    let serving = Serving::start(setup).map_err(|error| explained(&error))?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let outcome = runtime.block_on(serve(args, &config, setup, screen));
+    // A start that was broken off may hang in the disk; it is not waited for.
+    runtime.shutdown_background();
+    outcome
+}
+
+async fn serve(
+    args: &ServeArgs,
+    config: &NodeConfig,
+    setup: Setup,
+    screen: &mut Screen,
+) -> anyhow::Result<Exit> {
+    // Before anything is opened, so that no signal finds a node that serves and ends it.
+    let mut signals = Signals::hear()?;
     let node = config.node.id;
+    let starting = tokio::task::spawn_blocking(move || Serving::start(setup));
+    let serving = tokio::select! {
+        started = starting => started?.map_err(|error| explained(&error))?,
+        () = signals.stop() => {
+            screen.note(&format!("node {node} was stopped before it served"));
+            return Ok(Exit::Done);
+        }
+    };
     screen.note(&format!("node {node} listens for clients at {}", serving.address()));
     if args.stop_with_stdin {
         stop_with_stdin(serving.node().stopper());
     }
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let links = serving.node().links();
-    let files = match config.peer.transport {
-        TransportKind::Quic => Some(setup::credential_files(&config)?),
-        TransportKind::Memory => None,
-    };
-    runtime.block_on(async {
-        if let Some(files) = files {
-            // Ends with the runtime.
-            drop(tokio::spawn(renewal::follow(links, files, config.cluster.name.clone())));
-        }
-        let stopper = serving.node().stopper();
-        let ended = serving.ended();
-        tokio::pin!(ended);
-        let mut terminate = signal(SignalKind::terminate())?;
-        let mut interrupt = signal(SignalKind::interrupt())?;
-        let mut asked = false;
-        loop {
-            tokio::select! {
-                outcome = &mut ended => {
-                    outcome?;
-                    screen.note(&format!("node {node} has stopped"));
-                    return Ok(Exit::Done);
-                }
-                _ = terminate.recv() => {}
-                _ = interrupt.recv() => {}
+    if config.peer.transport == TransportKind::Quic {
+        let (links, files) = (serving.node().links(), setup::credential_files(config)?);
+        // Ends with the runtime.
+        drop(tokio::spawn(renewal::follow(links, files, config.cluster.name.clone())));
+    }
+    let stopper = serving.node().stopper();
+    let ended = serving.ended();
+    tokio::pin!(ended);
+    let mut asked = false;
+    loop {
+        tokio::select! {
+            outcome = &mut ended => {
+                outcome?;
+                screen.note(&format!("node {node} has stopped"));
+                return Ok(Exit::Done);
             }
-            if asked {
-                let next = "what was acknowledged is on disk; start the node again";
-                return Err(Problem::new(Exit::Failed, "stopped at once", next).into());
-            }
-            asked = true;
-            screen.note("stopping; once more to stop at once");
-            stopper.send_replace(true);
+            () = signals.stop() => {}
         }
-    })
+        if asked {
+            let next = "what was acknowledged is on disk; start the node again";
+            return Err(Problem::new(Exit::Failed, "stopped at once", next).into());
+        }
+        asked = true;
+        screen.note("stopping; once more to stop at once");
+        stopper.send_replace(true);
+    }
+}
+
+/// The signals that would end this process by themselves.
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+    /// Heard where certificates are renewed; here only so that it ends nothing before.
+    _hangup: Signal,
+}
+
+impl Signals {
+    fn hear() -> std::io::Result<Self> {
+        Ok(Self {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+            _hangup: signal(SignalKind::hangup())?,
+        })
+    }
+
+    /// Waits for one that asks to stop.
+    async fn stop(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+    }
 }
 
 /// The reader's next step for what keeps a node from serving.
