@@ -6,7 +6,7 @@ use std::process::Command;
 use antiphon_proto::crc32c;
 use rustix::process::Signal;
 
-use crate::kit::{Client, Cluster, flip, is_installed, segments, until, until_so};
+use crate::kit::{Client, Cluster, Dice, flip, is_installed, newest, until, until_so};
 
 /// Writes keys one after the other, each answered before the next: each is a group on disk.
 #[track_caller]
@@ -86,17 +86,6 @@ fn a_damaged_superblock_is_refused() {
     assert!(said.contains(&format!("{} is damaged", path.display())), "{said}");
 }
 
-/// The segment that holds the last entries, and where they end in it.
-fn newest(data: &Path) -> (PathBuf, usize) {
-    let with_end = |path: PathBuf| {
-        let bytes = std::fs::read(&path).expect("readable");
-        let end = bytes.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1);
-        (path, end)
-    };
-    let mut filled = segments(data).into_iter().rev().map(with_end);
-    filled.find(|(_, end)| *end > 4_096).expect("one of them holds entries")
-}
-
 /// One byte in the middle of a node's log is wrong: it says so, sets what it can't trust aside,
 /// and fetches that again.
 #[track_caller]
@@ -105,7 +94,7 @@ fn check_damage(node: u16) {
     fill(&cluster, 200);
     cluster.level();
     cluster.kill(node);
-    let (path, end) = newest(&cluster.data(node));
+    let (path, end) = newest(&cluster.data(node)).expect("it has entries");
     flip(&path, end / 2);
     cluster.launch(node);
     let process = cluster.node(node);
@@ -142,7 +131,7 @@ fn damage_at_the_end_is_fetched_again() {
     fill(&cluster, 200);
     cluster.level();
     cluster.stop(3);
-    let (path, end) = newest(&cluster.data(3));
+    let (path, end) = newest(&cluster.data(3)).expect("it has entries");
     flip(&path, end - 20);
     cluster.launch(3);
     cluster.node(3).says(&format!("{} is damaged at byte ", path.display()));
@@ -159,7 +148,7 @@ fn a_write_that_was_never_finished_is_cut() {
     fill(&cluster, 50);
     cluster.level();
     cluster.kill(3);
-    let (path, end) = newest(&cluster.data(3));
+    let (path, end) = newest(&cluster.data(3)).expect("it has entries");
     // What a power failure in the middle of a write leaves: a sector with something in it.
     let mut bytes = std::fs::read(&path).expect("readable");
     let sector = end.next_multiple_of(512);
@@ -169,6 +158,46 @@ fn a_write_that_was_never_finished_is_cut() {
     cluster.level();
     fill(&cluster, 50);
     cluster.level();
+}
+
+/// A replica comes back with other files than it went with, and is a full member again later.
+#[track_caller]
+fn check_replaced(replace: impl FnOnce(&Cluster)) {
+    let mut cluster = Cluster::start(3, &[]);
+    fill(&cluster, 20);
+    cluster.level();
+    cluster.stop(3);
+    copy(&cluster.data(3), &cluster.path("image"));
+    cluster.launch(3);
+    fill(&cluster, 100);
+    cluster.level();
+    cluster.kill(3);
+    std::fs::remove_dir_all(cluster.data(3)).expect("removed");
+    replace(&cluster);
+    cluster.launch(3);
+    cluster.level();
+    assert_eq!(cluster.client(3).get("fill:99").map(|value| value.len()), Some(300));
+    cluster.stop(2);
+    assert!(cluster.client(1).call(&["SET", "k", "v"]).is_ok());
+}
+
+#[test]
+fn a_replica_with_an_empty_disk_is_filled() {
+    check_replaced(|_| {});
+}
+
+#[test]
+fn a_replica_with_an_older_image_of_its_disk_catches_up() {
+    check_replaced(|cluster| copy(&cluster.path("image"), &cluster.data(3)));
+}
+
+fn copy(from: &Path, to: &Path) {
+    std::fs::create_dir(to).expect("made");
+    for (path, bytes) in files(from) {
+        let place = to.join(path.strip_prefix(from).expect("listed below it"));
+        std::fs::create_dir_all(place.parent().expect("in a directory")).expect("made");
+        std::fs::write(place, bytes).expect("written");
+    }
 }
 
 /// A file system of its own in memory, gone with this value. None where that is not allowed.
@@ -299,7 +328,7 @@ fn a_second_signal_stops_at_once() {
     let mut cluster = Cluster::start(3, &[]);
     cluster.level();
     for replica in [2, 3] {
-        cluster.node(replica).signal(Signal::STOP);
+        cluster.node(replica).pause();
     }
     // Not held by the replicas, so a stop in order would wait for them.
     let mut client = cluster.client(1);
@@ -321,6 +350,30 @@ fn a_second_signal_stops_at_once() {
     cluster.launch(1);
     cluster.serves();
     cluster.level();
+}
+
+#[test]
+fn a_signal_at_any_moment_of_the_start_is_a_stop_in_order() {
+    let mut cluster = Cluster::new(1, &[]);
+    let mut dice = Dice::new(3);
+    for _ in 0..30 {
+        cluster.launch(1);
+        let mut process = cluster.take(1);
+        // From the directory's lock on it hears signals; some of them come while it opens.
+        let lock = cluster.data(1).join("lock");
+        until_so("its directory", || lock.exists());
+        for _ in 0..dice.below(2_000) {
+            std::thread::yield_now();
+        }
+        process.signal(if dice.below(2) == 0 { Signal::TERM } else { Signal::HUP });
+        process.signal(Signal::INT);
+        let status = process.ended();
+        let at_once = process.log().contains("stopped at once");
+        assert!(status.success() || at_once, "{status}: {}", process.log());
+        std::fs::remove_file(lock).expect("nobody has it any more");
+    }
+    cluster.launch(1);
+    cluster.serves();
 }
 
 #[test]

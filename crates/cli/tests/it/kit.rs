@@ -6,7 +6,7 @@ mod node;
 mod ports;
 mod resp;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::time::{Duration, Instant};
 
@@ -84,11 +84,17 @@ pub(crate) fn run_any(program: &str, arguments: &[&str]) -> Output {
     out.unwrap_or_else(|error| panic!("cannot run {program}: {error}"))
 }
 
-/// All segments of the log in a data directory, oldest first.
-pub(crate) fn segments(data: &Path) -> Vec<std::path::PathBuf> {
-    let listed = std::fs::read_dir(data.join("log")).expect("the node has a log");
+/// The segment that holds the last entries of a data directory, and where they end in it, if it has any.
+pub(crate) fn newest(data: &Path) -> Option<(PathBuf, usize)> {
+    let listed = std::fs::read_dir(data.join("log")).ok()?;
     let paths = listed.map(|entry| entry.expect("listed").path());
     let mut logs: Vec<_> = paths.filter(|path| path.extension() == Some("log".as_ref())).collect();
     logs.sort();
-    logs
+    let with_end = |path: PathBuf| {
+        let bytes = std::fs::read(&path).expect("readable");
+        let end = bytes.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1);
+        (path, end)
+    };
+    // Behind it are segments that were prepared and not written to.
+    logs.into_iter().rev().map(with_end).find(|(_, end)| *end > 0)
 }

@@ -3,7 +3,7 @@
 use rustix::process::Signal;
 use serde_json::Value;
 
-use crate::kit::{Client, Cluster, until_so};
+use crate::kit::{Client, Cluster, Reply, until, until_so};
 
 /// The primary's picture of a replica of three.
 fn seen(cluster: &Cluster, replica: u16) -> Value {
@@ -46,7 +46,7 @@ fn a_replica_that_was_paused_catches_up_from_the_log() {
     let mut cluster = Cluster::start(3, &[]);
     cluster.level();
     let mut client = cluster.client(1);
-    cluster.node(3).signal(Signal::STOP);
+    cluster.node(3).pause();
     fill(&mut client, 3_000);
     away(&cluster, 3);
     fill(&mut client, 500);
@@ -112,12 +112,39 @@ fn without_a_majority_writes_are_refused_and_weaker_ones_work() {
 }
 
 #[test]
+fn what_a_weaker_policy_can_lose_is_bounded() {
+    let mut cluster = Cluster::start(3, &[]);
+    cluster.level();
+    let mut client = cluster.client(1);
+    for replica in [2, 3] {
+        cluster.kill(replica);
+    }
+    // Each is acknowledged from the primary's disk, until the first of them is too old to be at
+    // risk any longer.
+    let mut acknowledged = 0;
+    let ticket = until("the guard", || {
+        let reply = client.call(&["XWITH", "local", "TIMEOUT", "50", "INCR", "count"]);
+        if let Reply::Int(count) = reply {
+            acknowledged = count;
+            return None;
+        }
+        assert!(reply.is_error("XUNKNOWN ticket="), "{reply:?}");
+        reply.text().split(['=', ' ']).nth(2).map(str::to_owned)
+    });
+    assert!(acknowledged > 0, "some were acknowledged before");
+    cluster.launch(2);
+    until_so("its fate", || client.call(&["XFATE", &ticket]).text() == "stable");
+    let count = client.get("count").and_then(|count| count.parse::<i64>().ok());
+    assert_eq!(count, Some(acknowledged + 1), "all of them, and the one whose fate was asked");
+}
+
+#[test]
 fn a_write_that_waits_too_long_has_a_ticket_that_tells_its_fate() {
     let mut cluster = Cluster::start(3, &[]);
     cluster.level();
     let mut client = cluster.client(1);
     for replica in [2, 3] {
-        cluster.node(replica).signal(Signal::STOP);
+        cluster.node(replica).pause();
     }
     let reply = client.call(&["XWITH", "quorum", "TIMEOUT", "100", "SET", "k", "v"]);
     assert!(reply.is_error("XUNKNOWN ticket="), "{reply:?}");

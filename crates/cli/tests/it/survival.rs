@@ -1,5 +1,6 @@
 //! Nothing that was acknowledged is lost, whoever is killed and whenever.
 
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
@@ -7,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
 
-use crate::kit::{Client, Cluster, Dice, Reply, until, until_so};
+use crate::kit::{Client, Cluster, Dice, Reply, newest, until, until_so};
 
 /// Nodes are killed for this long.
 const KILLING: Duration = Duration::from_secs(12);
@@ -99,6 +100,19 @@ fn all_there(cluster: &Cluster, keys: &[String]) {
     }
 }
 
+/// What a power failure in the middle of a write that nobody heard of leaves behind the log's
+/// end: some sectors with anything in them.
+fn tear(data: &Path, dice: &mut Dice) {
+    let Some((path, end)) = newest(data) else { return };
+    let mut bytes = std::fs::read(&path).expect("readable");
+    let from = end.next_multiple_of(512);
+    let length = usize::try_from(dice.below(3 * 512)).expect("small");
+    for byte in bytes.iter_mut().skip(from).take(length) {
+        *byte = u8::try_from(dice.below(256)).expect("a byte");
+    }
+    std::fs::write(&path, bytes).expect("written");
+}
+
 fn seed() -> u64 {
     let given = std::env::var("ANTIPHON_TEST_SEED").ok().and_then(|text| text.parse().ok());
     let now = || std::time::UNIX_EPOCH.elapsed().expect("after 1970").subsec_nanos().into();
@@ -128,6 +142,9 @@ fn check(settings: &[&str]) {
         let (tried, more) = (load.tried(), dice.below(40));
         until("clients to see it", || (load.tried() >= tried + more).then_some(()));
         for victim in &victims {
+            if dice.below(2) == 0 {
+                tear(&cluster.data(*victim), &mut dice);
+            }
             cluster.launch(*victim);
         }
         let (had, more) = (load.acknowledged(), usize::try_from(dice.below(200)).expect("small"));
@@ -198,7 +215,7 @@ fn what_only_the_primary_had_may_go_with_its_disk_and_its_fate_is_told() {
     let safe = token(&mut client);
     cluster.level();
     for replica in [2, 3] {
-        cluster.node(replica).signal(Signal::STOP);
+        cluster.node(replica).pause();
     }
     let reply = client.call(&["XWITH", "local", "SET", "risky", "1"]);
     assert!(reply.is_ok(), "{reply:?}");
@@ -225,7 +242,7 @@ fn what_only_the_primary_had_may_go_with_its_disk_and_its_fate_is_told() {
 fn what_only_the_primary_had_comes_back_with_it() {
     let mut cluster = Cluster::start(3, &[]);
     for replica in [2, 3] {
-        cluster.node(replica).signal(Signal::STOP);
+        cluster.node(replica).pause();
     }
     let mut client = cluster.client(1);
     assert!(client.call(&["XWITH", "local", "SET", "risky", "1"]).is_ok());

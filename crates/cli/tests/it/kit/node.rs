@@ -63,6 +63,22 @@ impl Process {
         kill_process(pid.expect("a process number"), signal).expect("it is ours");
     }
 
+    /// Holds it where it is, until it gets `Signal::CONT`.
+    #[track_caller]
+    pub(crate) fn pause(&self) {
+        self.signal(Signal::STOP);
+        // The signal is on its way to each thread for a moment.
+        until("all its threads to stand still", || {
+            let threads = std::fs::read_dir(format!("/proc/{}/task", self.pid())).ok()?;
+            let still = threads.into_iter().all(|thread| {
+                let path = thread.map(|thread| thread.path().join("stat"));
+                let text = path.and_then(std::fs::read_to_string).unwrap_or_default();
+                text.rsplit_once(") ").is_some_and(|(_, rest)| rest.starts_with('T'))
+            });
+            still.then_some(())
+        });
+    }
+
     /// Ends it as a crash does.
     pub(crate) fn kill(&mut self) {
         self.child.kill().expect("it is ours");
