@@ -303,7 +303,12 @@ fn upstream(shard: &NodeShard, node: &NodeStatus) -> Upstream {
         silent_s: node.heard_ms / 1_000,
         loading: false,
         lag_entries: lag,
-        lag_s: if lag == 0 { 0.0 } else { Duration::from_millis(age_ms).as_secs_f64() },
+        // Before the first entry there is no age to tell.
+        lag_s: if lag == 0 || node.applied_ms == 0 {
+            0.0
+        } else {
+            Duration::from_millis(age_ms).as_secs_f64()
+        },
     }
 }
 
