@@ -135,6 +135,37 @@ fn without_the_password_nothing_is_told() {
 }
 
 #[test]
+fn strangers_are_few_and_do_not_stay() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let file = dir.path().join("password");
+    std::fs::write(&file, "open sesame").expect("written");
+    let setting = format!("resp.password_file={}", file.display());
+    let mut cluster = Cluster::new(
+        1,
+        &[&setting, "limits.unauthenticated_clients=3", "limits.authenticate_within=300ms"],
+    );
+    cluster.launch(1);
+    let mut known = cluster.client(1);
+    assert!(known.call(&["AUTH", "open sesame"]).is_ok());
+    let mut strangers: Vec<Client> = (0..3).map(|_| cluster.client(1)).collect();
+    // Their places are taken; or, on a slow machine, the first of them is gone again.
+    let said = crate::kit::until("one too many", || {
+        let mut more = cluster.client(1);
+        let reply = more.try_call(&["PING"]).map(|reply| reply.text());
+        reply.ok().filter(|text| text.contains("unauthenticated")).or_else(|| {
+            strangers.push(more);
+            None
+        })
+    });
+    assert_eq!(said, "ERR max number of unauthenticated clients reached");
+    for stranger in &mut strangers {
+        let said = stranger.rest();
+        assert!(!said.contains("PONG"), "{said}");
+    }
+    assert_eq!(known.call(&["PING"]).text(), "PONG", "whoever said the word stays");
+}
+
+#[test]
 fn other_machines_are_kept_out_until_there_is_a_password_or_tls() {
     let mut cluster = Cluster::new(1, &[]);
     cluster.set(&format!("resp.listen=0.0.0.0:{}", cluster.resp(1)));

@@ -6,6 +6,7 @@ use std::process::Command;
 
 use antiphon_net::certs::{self, IssueRequest};
 use antiphon_proto::NodeId;
+use rustix::process::Signal;
 
 use crate::kit::{Cluster, Dice, until};
 use crate::text;
@@ -149,6 +150,42 @@ fn certificates_of_an_authority_that_exists_already_work() {
     for replica in [0, 1] {
         assert_eq!(cluster.status(1)["replicas"][replica]["connected"], true);
     }
+}
+
+#[test]
+fn certificates_are_renewed_under_load() {
+    let mut cluster = Cluster::start(3, &[]);
+    cluster.level();
+    let certs = cluster.path("certs");
+    for node in cluster.all() {
+        let request = IssueRequest { days: 90, ..IssueRequest::new(NodeId::new(node.into())) };
+        certs::issue(&certs, &request, true).expect("a certificate");
+        assert!(cluster.client(1).call(&["SET", "k", "v"]).is_ok());
+        cluster.node(node).signal(Signal::HUP);
+        cluster.node(node).says("other nodes are shown the new certificate");
+    }
+    assert!(cluster.client(1).call(&["SET", "k", "v"]).is_ok());
+    cluster.level();
+    for node in cluster.all() {
+        assert_eq!(cluster.status(node)["reconnects"], 0, "no link of node {node} was broken");
+    }
+    // A link that is made now is made with the new ones.
+    cluster.kill(3);
+    cluster.launch(3);
+    cluster.level();
+}
+
+#[test]
+fn a_new_certificate_that_cannot_do_is_not_taken() {
+    let mut cluster = Cluster::start(3, &[]);
+    cluster.level();
+    std::fs::write(cluster.path("certs/node-3.pem"), "nonsense").expect("written");
+    cluster.node(3).signal(Signal::HUP);
+    cluster.node(3).says("failed to read the new certificate, the old one stays");
+    cluster.kill(2);
+    cluster.launch(2);
+    cluster.level();
+    assert!(cluster.client(3).call(&["SET", "k", "v"]).is_ok());
 }
 
 #[test]

@@ -58,6 +58,32 @@ fn a_replica_that_was_paused_catches_up_from_the_log() {
 }
 
 #[test]
+fn a_replica_that_the_log_does_not_reach_back_to_says_what_it_needs() {
+    let mut cluster = Cluster::start(3, &["log.snapshot_entries=100", "log.retain_bytes=1 MiB"]);
+    cluster.level();
+    cluster.kill(3);
+    let had = seen(&cluster, 3)["durable"].as_u64().expect("a position");
+    let mut client = cluster.client(1);
+    until("the log to be trimmed", || {
+        fill(&mut client, 500);
+        cluster.status(1)["log_first"].as_u64().filter(|first| *first > had + 1)
+    });
+    cluster.launch(3);
+    until_so("its state", || seen(&cluster, 3)["state"] == "needs a snapshot");
+    let page = cluster.status(3);
+    assert_eq!(page["serving"], false);
+    let behind = page["upstream"]["lag_seconds"].as_f64().expect("a figure");
+    assert!(behind < 1e6, "not since 1970: {behind}");
+    assert!(client.call(&["SET", "k", "v"]).is_ok(), "the others go on");
+    let shown = crate::expect(3, &["status", "--address", &page_of(&cluster, 1)]);
+    assert!(shown.contains("needs a snapshot"), "{shown}");
+}
+
+fn page_of(cluster: &Cluster, node: u16) -> String {
+    format!("127.0.0.1:{}", cluster.http(node))
+}
+
+#[test]
 fn a_replica_stays_who_it_is_through_twenty_restarts() {
     let mut cluster = Cluster::start(3, &[]);
     cluster.level();

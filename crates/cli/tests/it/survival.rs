@@ -11,7 +11,7 @@ use rustix::process::Signal;
 use crate::kit::{Client, Cluster, Dice, Reply, newest, until, until_so};
 
 /// Nodes are killed for this long.
-const KILLING: Duration = Duration::from_secs(12);
+const KILLING: Duration = Duration::from_secs(10);
 /// Writers beside each other.
 const WRITERS: u16 = 3;
 
@@ -167,6 +167,11 @@ fn nodes_of_a_star_are_killed_at_random() {
 #[test]
 fn nodes_of_a_chain_are_killed_at_random() {
     check(&["cluster.shape=chain"]);
+}
+
+#[test]
+fn nodes_that_write_snapshots_are_killed_at_random() {
+    check(&["log.snapshot_entries=50"]);
 }
 
 #[test]
