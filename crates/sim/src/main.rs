@@ -154,7 +154,7 @@ fn report(args: &Args, failure: &Failure, err: &mut dyn Write) -> Failing<()> {
         writeln!(err, "FAILED: {}\n  {}", violation.rule, violation.what)?;
     }
     let feature = if failure.plan.mutation.is_some() { "--features mutations " } else { "" };
-    let command = format!("cargo run -p antiphon-sim {feature}--");
+    let command = format!("cargo run -p sim {feature}--");
     writeln!(err, "plan: {}\nagain: {command} --plan {}", full.display(), full.display())?;
     writeln!(err, "shrunk: {command} --plan {}", path.display())?;
     let planted = failure.plan.mutation.as_ref().map(|name| format!(" --mutation {name}"));

@@ -11,6 +11,9 @@ use proptest::test_runner::{Config as Cases, TestRunner};
 use crate::client::{Client, array};
 use crate::node::{Node, PATIENCE, local};
 
+/// How often something that must come is looked for.
+const POLL: Duration = Duration::from_millis(5);
+
 /// A real Redis, for as long as a test runs.
 struct Redis {
     process: Child,
@@ -40,7 +43,7 @@ impl Redis {
         let begun = Instant::now();
         while tokio::net::TcpStream::connect(address).await.is_err() {
             assert!(begun.elapsed() < PATIENCE, "redis-server does not come up");
-            tokio::time::sleep(Duration::from_millis(5)).await;
+            tokio::time::sleep(POLL).await;
         }
         redis
     }

@@ -2,7 +2,7 @@
 
 use antiphon_sim::{Range, keep_panics, search};
 
-/// Seeds of the gate. More: `cargo run -p antiphon-sim -- --seeds N`.
+/// Seeds of the gate. More: `cargo run -p sim -- --seeds N`.
 const SEEDS: u64 = 2_000;
 
 /// Branches without which the run would not have tested what it is for.
@@ -49,10 +49,7 @@ fn seeds_break_no_rule_and_take_the_rare_branches() {
     let tally = search(&range, &|_done| {}).unwrap();
     if let Some(failure) = &tally.failure {
         let seed = failure.plan.seed;
-        panic!(
-            "seed {seed}: {:?}\ncargo run -p antiphon-sim -- --seed {seed}",
-            failure.outcome.violation
-        );
+        panic!("seed {seed}: {:?}\ncargo run -p sim -- --seed {seed}", failure.outcome.violation);
     }
     assert_eq!(tally.runs, SEEDS);
     let missed: Vec<_> =

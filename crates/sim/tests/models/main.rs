@@ -6,7 +6,7 @@
 //! the rule left out, in which the search must find a lost write or a false read: a model that
 //! cannot fail proves nothing.
 //!
-//! `cargo test -p antiphon-sim --test models` takes small bounds. With `ANTIPHON_MODELS=full`
+//! `cargo test -p sim --test models` takes small bounds. With `ANTIPHON_MODELS=full`
 //! in the environment the bounds are those that the protocol was judged by; add `--release`,
 //! and `-- --nocapture` to see the figures.
 
