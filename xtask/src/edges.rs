@@ -38,7 +38,7 @@ const ONLY_IN: [(&str, &[&str]); 4] = [
 /// The name under which `Cargo.toml` knows the crate in the folder `crates/<folder>`.
 fn package_name(folder: &str) -> String {
     match folder {
-        "xtask" => folder.to_owned(),
+        "xtask" | "sim" => folder.to_owned(),
         "node" => "antiphon".to_owned(),
         folder => format!("antiphon-{folder}"),
     }
