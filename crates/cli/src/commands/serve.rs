@@ -16,6 +16,9 @@ use crate::config::{NodeConfig, Scope, TransportKind, check};
 use crate::exit::{Exit, Problem};
 use crate::output::Screen;
 
+/// What a node says when all its ports are open.
+pub(crate) const LISTENS: &str = "listens for clients at";
+
 /// Flags of `serve`.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
@@ -69,7 +72,7 @@ async fn serve(
             return Ok(Exit::Done);
         }
     };
-    screen.note(&format!("node {node} listens for clients at {}", serving.address()));
+    screen.note(&format!("node {node} {LISTENS} {}", serving.address()));
     if args.stop_with_stdin {
         stop_with_stdin(serving.node().stopper());
     }

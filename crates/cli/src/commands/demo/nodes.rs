@@ -13,6 +13,7 @@ use anyhow::Context;
 use crate::commands::config::layers_of;
 use crate::commands::demo::DemoArgs;
 use crate::commands::demo::layout::Layout;
+use crate::commands::serve::LISTENS;
 use crate::commands::serve::setup::setup_over;
 use crate::config::NodeConfig;
 use crate::exit::{Exit, Problem};
@@ -67,7 +68,11 @@ impl Nodes {
             self.check_alive()?;
             // Answers come within the policy's time; asking is cheap and stays on this machine.
             match tokio::task::spawn_blocking(move || write_once(first)).await? {
-                Ok(reply) if reply == "+OK" => return Ok(()),
+                // Some nodes are enough for a write; those that are late may still fail.
+                Ok(reply) if reply == "+OK" => match self.late() {
+                    None => return Ok(()),
+                    Some(node) => said = format!("node {node} has not opened its ports"),
+                },
                 Ok(reply) => said = reply,
                 Err(error) => said = error.to_string(),
             }
@@ -91,6 +96,13 @@ impl Nodes {
             }
         }
         Ok(())
+    }
+
+    /// A node that has not said yet that it listens.
+    fn late(&self) -> Option<u16> {
+        let Self::Processes(nodes) = self else { return None };
+        let late = |node: &&Process| !node.words().contains(LISTENS);
+        nodes.iter().find(late).map(|node| node.node)
     }
 
     /// The last words of each node; their files may be removed with the demo.
@@ -170,9 +182,13 @@ impl Nodes {
 }
 
 impl Process {
+    fn words(&self) -> String {
+        std::fs::read_to_string(&self.log).unwrap_or_default()
+    }
+
     /// The last lines that the node said.
     fn tail(&self) -> String {
-        let text = std::fs::read_to_string(&self.log).unwrap_or_default();
+        let text = self.words();
         let lines: Vec<&str> = text.lines().collect();
         let from = lines.len().saturating_sub(LOG_LINES);
         lines.get(from..).unwrap_or_default().join("\n")
