@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::{Duration, Instant};
 
 use antiphon_proto::crc32c;
 use rustix::process::Signal;
@@ -265,17 +266,56 @@ fn a_full_disk_stops_its_node_alone_until_there_is_room() {
     cluster.stop(3);
 }
 
-/// A node whose disk fails a sync. None where programs can't be traced.
-fn failing(cluster: &Cluster, node: u16, when: u32) -> Option<Command> {
+/// A node whose syncs go as `inject` says. None where programs can't be traced.
+fn with_syncs(cluster: &Cluster, node: u16, inject: &str) -> Option<Command> {
     if !is_installed("strace", &["-o", "/dev/null", "true"]) {
         return None;
     }
     let own = cluster.command(node);
     let mut command = Command::new("strace");
     command.args(["-f", "-o", "/dev/null", "-e", "trace=fdatasync"]);
-    command.args(["-e", &format!("inject=fdatasync:error=EIO:when={when}")]);
+    command.args(["-e", &format!("inject=fdatasync:{inject}")]);
     command.arg(own.get_program()).args(own.get_args());
     Some(command)
+}
+
+/// A write that needs one of `slow` to have it on disk is not acknowledged before it has.
+#[track_caller]
+fn check_slow(slow: &[u16], policy: &str) {
+    const SYNC: Duration = Duration::from_millis(200);
+    let mut cluster = Cluster::start(3, &[]);
+    cluster.level();
+    for node in slow {
+        cluster.stop(*node);
+        let inject = format!("delay_enter={}", SYNC.as_micros());
+        let Some(command) = with_syncs(&cluster, *node, &inject) else { return };
+        cluster.launch_as(*node, command);
+    }
+    cluster.serves();
+    cluster.level();
+    let mut client = cluster.client(1);
+    for number in 0..3 {
+        let begun = Instant::now();
+        let reply = client.call(&["XWITH", policy, "SET", "k", &number.to_string()]);
+        assert!(reply.is_ok(), "{reply:?}");
+        let took = begun.elapsed();
+        assert!(took >= SYNC, "acknowledged after {took:?}, a sync takes {SYNC:?}");
+    }
+}
+
+#[test]
+fn nothing_is_acknowledged_before_the_primary_has_synced_it() {
+    check_slow(&[1], "local");
+}
+
+#[test]
+fn nothing_is_acknowledged_before_a_majority_has_synced_it() {
+    check_slow(&[2, 3], "floor");
+}
+
+#[test]
+fn all_waits_for_the_slowest() {
+    check_slow(&[2], "all");
 }
 
 /// The node with the failing disk stops and says why; with a sound disk nothing is missing.
@@ -284,7 +324,9 @@ fn check_failing(node: u16, when: u32) {
     let mut cluster = Cluster::start(3, &[]);
     cluster.level();
     cluster.stop(node);
-    let Some(command) = failing(&cluster, node, when) else { return };
+    let Some(command) = with_syncs(&cluster, node, &format!("error=EIO:when={when}")) else {
+        return;
+    };
     cluster.launch_as(node, command);
     cluster.serves();
     let mut acknowledged = Vec::new();
