@@ -289,8 +289,11 @@ impl<M: Machine> Node<M> {
         // Whatever still holds the shard learns that it is over.
         stop.send_replace(true);
         peers.shutdown().await;
-        // After a failure the directory is left as it is.
         let mut owner = self.local.inner().owner.borrow_mut();
+        // The front's handlers hold the shard, which holds them.
+        owner.handler = None;
+        owner.on_left = None;
+        // After a failure the directory is left as it is.
         let closed = if fatal.is_none() { owner.disk.close() } else { Ok(()) };
         match (fatal, closed) {
             (Some(fatal), _) => Err(fatal),
