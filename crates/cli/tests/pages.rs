@@ -12,6 +12,7 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream, UdpSocket};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU16, Ordering};
 
 use antiphon_kv::Command as RedisCommand;
 
@@ -262,17 +263,24 @@ impl Drop for Demo {
     }
 }
 
-/// The first of some ports that are free now, one behind the other.
+/// Where ports for the tests begin, and how many rows of them there are.
+const PORTS_FROM: u16 = 10_000;
+const ROWS: u16 = 20_000 / NODES;
+
+/// The first of some ports that are free now, one behind the other: below those that the system
+/// gives to clients, so that a machine with many old connections has them too.
 fn free_ports() -> u16 {
-    let first = || {
-        let bound = TcpListener::bind(("127.0.0.1", 0)).expect("a port is free");
-        bound.local_addr().expect("it is bound").port()
-    };
+    static TAKEN: AtomicU16 = AtomicU16::new(0);
     let free = |port: u16| {
         TcpListener::bind(("127.0.0.1", port)).is_ok()
             && UdpSocket::bind(("127.0.0.1", port)).is_ok()
     };
-    let mut firsts = (0..1_000).map(|_| first()).filter(|port| *port < u16::MAX - NODES);
+    // Tests of one process take turns; those of another begin elsewhere.
+    let begin = u16::try_from(std::process::id() % 1_000).expect("below a thousand");
+    let mut firsts = (0..1_500).map(|_| {
+        let turn = TAKEN.fetch_add(1, Ordering::Relaxed);
+        PORTS_FROM + (begin.wrapping_mul(7) + turn) % ROWS * NODES
+    });
     let found = firsts.find(|port| (0..NODES).all(|node| free(port + node)));
     found.expect("so many ports in a row are free")
 }
