@@ -12,6 +12,8 @@ use crate::kit::{Client, Cluster, Dice, Reply, newest, until, until_so};
 
 /// Nodes are killed for this long.
 const KILLING: Duration = Duration::from_secs(10);
+/// And at least so often, however slow the machine is.
+const KILLS_MIN: u32 = 5;
 /// Writers beside each other.
 const WRITERS: u16 = 3;
 
@@ -131,7 +133,7 @@ fn check(settings: &[&str]) {
     let load = Load::start(&ports);
     let begun = Instant::now();
     let mut kills = 0;
-    while begun.elapsed() < KILLING {
+    while begun.elapsed() < KILLING || kills < KILLS_MIN {
         let first = 1 + u16::try_from(dice.below(3)).expect("small");
         let also = (dice.below(3) == 0).then_some(1 + first % 3);
         let victims: Vec<u16> = std::iter::once(first).chain(also).collect();
@@ -154,7 +156,6 @@ fn check(settings: &[&str]) {
     }
     let keys = load.end();
     println!("{kills} kills, {} writes acknowledged", keys.len());
-    assert!(kills >= 5, "only {kills} kills");
     cluster.level();
     all_there(&cluster, &keys);
 }

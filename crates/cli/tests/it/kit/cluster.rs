@@ -225,7 +225,14 @@ impl Cluster {
                 seen.push((page["applied"].as_u64()?, page["digest"].clone()));
             }
             let first = seen.first()?;
-            (first.0 >= lsn && seen.iter().all(|other| other == first)).then_some(())
+            let equal = first.0 >= lsn && seen.iter().all(|other| other == first);
+            // The primary's page may be of before the last of them was linked.
+            let page = http::status(self.http(1))?;
+            let replicas = page["replicas"].as_array()?;
+            let mut running = replicas
+                .iter()
+                .filter(|replica| nodes.iter().any(|node| replica["node"] == u64::from(*node)));
+            (equal && running.all(|replica| replica["connected"] == true)).then_some(())
         };
         until(&format!("nodes {nodes:?} to be level"), &mut look);
     }
