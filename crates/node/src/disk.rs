@@ -18,7 +18,7 @@ pub(crate) use snapshots::{SnapshotDone, Stored};
 /// More bytes than this are not written on the shard's own thread.
 const HERE_BYTES_MAX: usize = 256 << 10;
 /// Nor anything while the disk takes longer than this: clients and links would wait for it.
-const HERE_SYNC_US_MAX: u64 = 300;
+const HERE_SYNC_US_MAX: u64 = 1_000;
 
 /// Something that the disk has done.
 #[derive(Debug)]
