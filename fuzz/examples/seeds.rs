@@ -70,7 +70,11 @@ fn configurations() -> io::Result<()> {
     write("config", "star", &config(Shape::Star).encode())?;
     let config = config(Shape::Chain);
     write("config", "chain", &config.encode())?;
-    write("config", "hard", &HardState { promised: Epoch::new(11), config, owed: Lsn::ZERO }.encode())?;
+    write(
+        "config",
+        "hard",
+        &HardState { promised: Epoch::new(11), config, owed: Lsn::ZERO }.encode(),
+    )?;
     write("node_config", "annotated", antiphon_cli::config::annotated().as_bytes())
 }
 
