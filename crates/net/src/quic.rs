@@ -5,6 +5,7 @@ mod close;
 mod config;
 mod establish;
 mod link;
+mod reset;
 mod tls;
 mod watch;
 
@@ -28,6 +29,7 @@ pub(crate) use config::MESSAGE_BYTES_MAX_DEFAULT;
 pub use config::QuicConfig;
 use establish::Establish;
 pub use link::QuicLink;
+use reset::ResetTokens;
 pub use tls::ReloadError;
 use tls::Tls;
 use watch::Watcher;
@@ -217,6 +219,8 @@ fn start_server(
     let builder = builder.with_io(io).map_err(start)?;
     let builder = builder.with_limits(config.limits()?).map_err(start)?;
     let builder = builder.with_event(Watcher::new(Arc::clone(refusals))).map_err(start)?;
+    let tokens = ResetTokens::of(&config.credentials);
+    let builder = builder.with_stateless_reset_token(tokens).map_err(start)?;
     builder.start().map_err(|error| listen_error(config, &error))
 }
 
