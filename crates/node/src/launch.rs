@@ -5,8 +5,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::mpsc as blocking;
 
-use antiphon_net::certs::Credentials;
-use antiphon_net::{AnyTransport, Member, Peers, PeersConfig, ReloadError, Transport};
+use antiphon_net::{AnyTransport, Member, Peers, PeersConfig, Transport};
 use antiphon_proto::{EntryId, Identity, LogEnd, Lsn, Recovered, Replica};
 use tokio::sync::{Notify, mpsc, oneshot, watch};
 use tokio::task::LocalSet;
@@ -70,15 +69,7 @@ impl Running {
         &self.told.log
     }
 
-    /// Shows other certificates to nodes from now on; links that stand stay.
-    ///
-    /// # Errors
-    /// When they are not this node's; the old ones stay in use then.
-    pub fn reload(&self, credentials: &Credentials) -> Result<(), ReloadError> {
-        self.told.transport.reload(credentials)
-    }
-
-    /// A handle that can do [`Self::reload`] from elsewhere.
+    /// The transport under the links, for showing other nodes a renewed certificate.
     #[must_use]
     pub fn links(&self) -> Arc<AnyTransport> {
         Arc::clone(&self.told.transport)

@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime};
 
 use antiphon_net::AnyTransport;
 use antiphon_net::certs::{CredentialFiles, Credentials};
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing::{info, warn};
 
 /// How often the files are looked at.
@@ -14,37 +14,31 @@ const LOOK_EVERY: Duration = Duration::from_secs(10);
 
 /// Follows the files until the future is dropped.
 pub(super) async fn follow(links: Arc<AnyTransport>, files: CredentialFiles, cluster: String) {
-    let Ok(mut hangup) = signal(SignalKind::hangup()) else {
-        warn!("SIGHUP can't be heard; certificates are still looked at now and then");
-        return look_now_and_then(&links, &files, &cluster).await;
-    };
+    let mut hangup = signal(SignalKind::hangup())
+        .inspect_err(|error| warn!(%error, "SIGHUP can't be heard; the files are still looked at"))
+        .ok();
     let mut look = tokio::time::interval(LOOK_EVERY);
     let mut known = changed_at(&files);
     loop {
-        tokio::select! {
-            _ = look.tick() => {
-                let now = changed_at(&files);
-                if std::mem::replace(&mut known, now) != now {
-                    renew(&links, &files, &cluster);
-                }
-            }
-            Some(()) = hangup.recv() => {
-                known = changed_at(&files);
-                renew(&links, &files, &cluster);
-            }
+        let asked = tokio::select! {
+            _ = look.tick() => false,
+            () = heard(&mut hangup) => true,
+        };
+        let now = changed_at(&files);
+        if std::mem::replace(&mut known, now) != now || asked {
+            renew(&links, &files, &cluster);
         }
     }
 }
 
-async fn look_now_and_then(links: &AnyTransport, files: &CredentialFiles, cluster: &str) {
-    let mut look = tokio::time::interval(LOOK_EVERY);
-    let mut known = changed_at(files);
-    loop {
-        look.tick().await;
-        let now = changed_at(files);
-        if std::mem::replace(&mut known, now) != now {
-            renew(links, files, cluster);
-        }
+/// Waits for the signal; for ever when it can't be heard.
+async fn heard(hangup: &mut Option<Signal>) {
+    let told = match hangup {
+        Some(hangup) => hangup.recv().await,
+        None => None,
+    };
+    if told.is_none() {
+        std::future::pending::<()>().await;
     }
 }
 
