@@ -44,6 +44,7 @@ fn main() {
         quic::link_round_trips(bytes, rounds);
         quic::peer_round_trips(bytes, rounds);
     }
+    quic::first_messages(scale.rounds / 40 + 1);
     bare::stream_one_by_one(scale.stream_messages / 4);
     bare::stream_in_batches(scale.stream_messages);
     quic::peer_stream(scale.stream_messages);

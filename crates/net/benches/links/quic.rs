@@ -70,6 +70,41 @@ pub(crate) fn link_round_trips(bytes: usize, rounds: u64) {
     quantiles(&format!("quic link, {bytes} B"), times);
 }
 
+/// A new link for each message: handshake, one message, its answer.
+pub(crate) fn first_messages(links: u64) {
+    let authority = authority();
+    let (tell, told) = mpsc::channel();
+    let served = Arc::clone(&authority);
+    let server = thread(move || async move {
+        let transport = bind(&served, ONE).await;
+        tell.send(transport.local_address()).expect("the other end waits for it");
+        for _ in 0..links {
+            let link = transport.accept().await.expect("it is called");
+            let message = link.receive(Lane::Control).await.expect("one message comes");
+            link.send(Lane::Control, message.into()).await.expect("the link stands");
+            // The caller ends the link when it has its answer.
+            let end = link.receive(Lane::Control).await;
+            assert!(end.is_err(), "nothing else was sent");
+        }
+    });
+    let address = told.recv().expect("the server starts");
+    let times = block_on(async {
+        let transport = bind(&authority, TWO).await;
+        let mut times = Vec::new();
+        for _ in 0..links {
+            let began = Instant::now();
+            let link = transport.connect(ONE, &address).await.expect("it is admitted");
+            let message = Bytes::from(vec![7; STREAM_BYTES]);
+            link.send(Lane::Control, message.into()).await.expect("the link stands");
+            link.receive(Lane::Control).await.expect("the answer comes");
+            times.push(began.elapsed());
+        }
+        times
+    });
+    server.join().expect("the server ends with the last link");
+    quantiles("quic, a new link and one message there and back", times);
+}
+
 fn start(transport: QuicTransport, peer: NodeId, address: String) -> (Peers, PeerEvents) {
     let config = PeersConfig::new(vec![Member { id: peer, addresses: vec![address] }]);
     Peers::start(Arc::new(transport), config).expect("the configuration is good")
