@@ -14,6 +14,7 @@ mod config;
 mod disk;
 mod error;
 mod launch;
+mod level;
 mod local;
 mod machine;
 mod owner;
@@ -34,6 +35,7 @@ pub use config::{MemberConfig, NodeConfig};
 pub use disk::DiskStats;
 pub use error::{Fatal, StartError};
 pub use launch::{Running, launch};
+pub use level::{Level, LevelError};
 pub use local::{Local, Lost, View};
 pub use machine::{ApplyError, Cut, Machine};
 pub use owner::LocalAnswer;
@@ -42,7 +44,6 @@ pub use typed::{
     Builder, Codec, CodecError, Commit, Consistency, Node, Observed, Propose, ProposeFailure,
     ReadError, Reason, Receipt, Stamp, StateMachine, TypedChange, TypedChanges,
 };
-pub use waiters::Level;
 
 /// The programs of the pages, run as tests.
 #[cfg(doctest)]

@@ -13,10 +13,10 @@ use tokio::sync::{Notify, watch};
 
 use crate::calls::CallError;
 use crate::clock::Clock;
+use crate::level::Level;
 use crate::machine::Machine;
 use crate::owner::{LocalAnswer, Owner};
 use crate::status::NodeStatus;
-use crate::waiters::Level;
 
 /// The shard, on its thread. A clone is another handle to the same shard.
 pub struct Local<M> {

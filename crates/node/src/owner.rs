@@ -23,9 +23,10 @@ use crate::calls::Calls;
 use crate::clock::Clock;
 use crate::disk::{Disk, Done};
 use crate::error::Fatal;
+use crate::level::Level;
 use crate::machine::Machine;
 use crate::status::{Progress, SnapshotStatus};
-use crate::waiters::{Level, Waiters};
+use crate::waiters::Waiters;
 
 /// A handler of calls from other nodes, on the shard's thread.
 pub(crate) type Handler = Rc<dyn Fn(NodeId, Bytes) -> LocalAnswer>;

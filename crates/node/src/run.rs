@@ -13,9 +13,9 @@ use tracing::{debug, info};
 use crate::calls::SERVED_MAX;
 use crate::disk::Done;
 use crate::error::Fatal;
+use crate::level::Level;
 use crate::local::{FRONT, Local, READ_INDEX};
 use crate::machine::Machine;
-use crate::waiters::Level;
 
 /// Without anything to do, the shard looks around this often.
 const IDLE: Duration = Duration::from_millis(100);

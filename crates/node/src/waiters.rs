@@ -3,16 +3,9 @@
 use std::collections::BTreeMap;
 use std::task::Waker;
 
-use antiphon_proto::{Lsn, Policy};
+use antiphon_proto::Lsn;
 
-/// How far an entry must have come.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Level {
-    /// To what the shard's floor asks: it can never be lost.
-    Floor,
-    /// To what this policy asks, and to the floor too if the policy is as strong.
-    At(Policy),
-}
+use crate::level::Level;
 
 /// The waiting of one kind, by position.
 #[derive(Debug, Default)]

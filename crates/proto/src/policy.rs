@@ -81,8 +81,9 @@ impl VoterSet {
 
 /// How far a write must have come before it is acknowledged, as users name it.
 ///
-/// Text form: `local`, `received(2)`, `ack(2)`, `quorum`, `all`, `region(2)`, `prefix(2)`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+/// Text form, in any case: `local`, `received(2)`, `ack(2)`, `quorum` (or `majority`), `all`,
+/// `region(2)`, `prefix(2)`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub enum Policy {
     /// On the primary's disk.
     Local,
@@ -91,6 +92,7 @@ pub enum Policy {
     /// On the disks of this many voters.
     Ack(u8),
     /// On the disks of a majority of the voters.
+    #[default]
     Quorum,
     /// On the disks of all voters.
     All,
@@ -126,8 +128,12 @@ impl FromStr for Policy {
 
     fn from_str(text: &str) -> Result<Self, PolicyError> {
         let text = text.trim();
-        for (name, policy) in [("local", Self::Local), ("quorum", Self::Quorum), ("all", Self::All)]
-        {
+        for (name, policy) in [
+            ("local", Self::Local),
+            ("quorum", Self::Quorum),
+            ("majority", Self::Quorum),
+            ("all", Self::All),
+        ] {
             if text.eq_ignore_ascii_case(name) {
                 return Ok(policy);
             }

@@ -3,11 +3,10 @@
 use std::task::{Context, Poll};
 use std::time::Instant;
 
-use antiphon_proto::{EntryId, Lsn};
+use antiphon_proto::{EntryId, Lsn, Policy};
 
 use crate::core::Core;
 use crate::forward::Handed;
-use crate::level::Level;
 use crate::shard::{Counts, Shard};
 
 /// Why a connection runs no command now.
@@ -116,11 +115,11 @@ impl<S: Shard> Core<S> {
         let mut reached =
             |level| matches!(shard.poll_reached(cx, want.entry, level), Poll::Ready(Ok(())));
         match want.local {
-            None => want.replicas == 0 || reached(Level::Received(members)),
+            None => want.replicas == 0 || reached(Policy::Received(members).into()),
             Some(local) => {
-                let here = !local || reached(Level::Local);
+                let here = !local || reached(Policy::Local.into());
                 // Both are polled, so that either wakes us.
-                let there = want.replicas == 0 || reached(Level::Ack(members));
+                let there = want.replicas == 0 || reached(Policy::Ack(members).into());
                 here && there
             }
         }

@@ -4,8 +4,9 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use antiphon::Level;
+
 use crate::auth::Password;
-use crate::level::Level;
 
 /// Settings of the client port and of the pages.
 #[derive(Debug, Clone)]
@@ -94,7 +95,7 @@ impl Default for Config {
             http: Some(SocketAddr::from(([127, 0, 0, 1], 7201))),
             tls: None,
             password: None,
-            policy: Level::Quorum,
+            policy: Level::Floor,
             policy_timeout: Duration::from_secs(5),
             forward: true,
             allow_shutdown: false,

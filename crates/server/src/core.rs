@@ -8,6 +8,7 @@ use std::rc::Rc;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
+use antiphon::Level;
 use antiphon_kv::{Command, Db, Flags, Pending, Runs, Session};
 use antiphon_proto::{Lsn, Token};
 
@@ -15,7 +16,6 @@ use crate::blocked::Blocked;
 use crate::client::Client;
 use crate::commands;
 use crate::forward::Gathered;
-use crate::level::Level;
 use crate::replies::{Mark, Replies};
 use crate::resp::request::Parser;
 use crate::resp::{Proto, Writer};

@@ -3,12 +3,12 @@
 use std::rc::Rc;
 use std::time::Instant;
 
+use antiphon::Level;
 use antiphon_kv::{Command, Context, Outcome};
 use antiphon_proto::{EntryId, Lsn, Token};
 
 use crate::blocked::Blocked;
 use crate::core::{Call, Core, Effects, Flow};
-use crate::level::Level;
 use crate::replies::{Mark, Wait};
 use crate::shard::{ProposeError, Role, Shard, View};
 
@@ -75,7 +75,7 @@ impl<S: Shard> Core<S> {
             let view = self.server.shard.view();
             let token = Token { shard: view.shard, entry: EntryId::new(view.epoch, did.dirty) };
             let deadline = now + self.timeout();
-            let level = Level::Stable;
+            let level = Level::Floor;
             self.replies.hold(mark, Wait { token, level, deadline, since: now, write: false });
         }
         Flow::Done

@@ -6,14 +6,11 @@ use std::rc::Rc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use antiphon::{ApplyError, Local, Machine, NodeStatus, RoleStatus};
+use antiphon::{ApplyError, Level, Local, Machine, NodeStatus, RoleStatus};
 use antiphon_kv::{Cut, Engine};
-use antiphon_proto::{
-    ChildState, ChildStatus, EntryId, Frame, Lsn, NodeId, Policy, Positions, Token,
-};
+use antiphon_proto::{ChildState, ChildStatus, EntryId, Frame, Lsn, NodeId, Positions, Token};
 use bytes::{Bytes, BytesMut};
 
-use crate::level::Level;
 use crate::shard::{CallError, Counts, Fate, Lost, ProposeError, Role, Shard, View};
 use crate::status::{Distribution, LogFiles, Replica, Status, Upstream};
 
@@ -102,33 +99,6 @@ impl NodeShard {
     }
 }
 
-fn level(level: Level) -> antiphon::Level {
-    antiphon::Level::At(match level {
-        Level::Stable => return antiphon::Level::Floor,
-        Level::Local => Policy::Local,
-        Level::Received(count) => Policy::Received(count),
-        Level::Ack(count) => Policy::Ack(count),
-        Level::Quorum => Policy::Quorum,
-        Level::All => Policy::All,
-        Level::Region(count) => Policy::Region(count),
-        Level::Prefix(count) => Policy::Prefix(count),
-    })
-}
-
-/// The level that a configured policy is.
-#[must_use]
-pub const fn level_of(policy: Policy) -> Level {
-    match policy {
-        Policy::Local => Level::Local,
-        Policy::Received(count) => Level::Received(count),
-        Policy::Ack(count) => Level::Ack(count),
-        Policy::Quorum => Level::Quorum,
-        Policy::All => Level::All,
-        Policy::Region(count) => Level::Region(count),
-        Policy::Prefix(count) => Level::Prefix(count),
-    }
-}
-
 impl Shard for NodeShard {
     fn with<R>(&self, f: impl FnOnce(&mut Engine) -> R) -> R {
         self.local.with(|machine| f(&mut machine.0))
@@ -157,7 +127,7 @@ impl Shard for NodeShard {
     }
 
     fn meets(&self, wanted: Level) -> bool {
-        self.local.can_reach(level(wanted))
+        self.local.can_reach(wanted)
     }
 
     fn propose(
@@ -179,7 +149,7 @@ impl Shard for NodeShard {
         entry: EntryId,
         wanted: Level,
     ) -> Poll<Result<(), Lost>> {
-        self.local.poll_reached(cx, entry, level(wanted)).map_err(|_lost| Lost)
+        self.local.poll_reached(cx, entry, wanted).map_err(|_lost| Lost)
     }
 
     fn poll_applied(&self, cx: &mut Context<'_>, lsn: Lsn) -> Poll<()> {
@@ -233,9 +203,7 @@ fn status(shard: &NodeShard, node: &NodeStatus) -> Status {
     let replica = &node.replica;
     let (primary, serving) = match replica.role {
         // A primary that can't acknowledge at the floor does not take its role's traffic.
-        RoleStatus::Primary { serving } => {
-            (true, serving && shard.local.can_reach(antiphon::Level::Floor))
-        }
+        RoleStatus::Primary { serving } => (true, serving && shard.local.can_reach(Level::Floor)),
         RoleStatus::Recovering { .. } => (true, false),
         RoleStatus::Follower { synced } => (false, synced),
         RoleStatus::Halted => (false, false),
@@ -250,7 +218,7 @@ fn status(shard: &NodeShard, node: &NodeStatus) -> Status {
         primary,
         serving,
         epoch: config.epoch,
-        floor: level_of(config.floor),
+        floor: config.floor,
         shape: shard.names.shape.clone(),
         last: replica.last.lsn,
         durable: replica.durable,

@@ -3,7 +3,8 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use crate::level::Level;
+use antiphon::Level;
+
 use crate::stats::Stats;
 use crate::status::Status;
 

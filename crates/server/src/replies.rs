@@ -4,10 +4,10 @@ use std::collections::VecDeque;
 use std::task::{Context, Poll};
 use std::time::Instant;
 
+use antiphon::Level;
 use antiphon_proto::Token;
 use bytes::{Buf, BytesMut};
 
-use crate::level::Level;
 use crate::resp::{Proto, Writer};
 use crate::shard::{Lost, Shard};
 use crate::stats::Stats;

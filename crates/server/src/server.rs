@@ -7,6 +7,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use antiphon::Level;
 use antiphon_kv::Pending;
 use bytes::BytesMut;
 
@@ -14,7 +15,6 @@ use crate::auth::{Guesses, sha256};
 use crate::client::Client;
 use crate::config::Config;
 use crate::forward::Guests;
-use crate::level::Level;
 use crate::pages::{Pages, Picture};
 use crate::shard::{Role, Shard};
 use crate::slowlog::SlowLog;

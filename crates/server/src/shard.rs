@@ -11,8 +11,8 @@ use antiphon_kv::Engine;
 use antiphon_proto::{EntryId, Epoch, Hlc, Lsn, NodeId, ShardId, Token};
 use bytes::{Bytes, BytesMut};
 
-pub use crate::level::Level;
 pub use crate::status::Status;
+pub use antiphon::Level;
 
 /// A shard, on its owner thread. A clone is another handle to the same shard.
 pub trait Shard: Clone + 'static {

@@ -1,8 +1,6 @@
 //! What `INFO`, `ROLE` and the pages know of the node beyond this crate's own counters.
 
-use antiphon_proto::{Epoch, Lsn, NodeId};
-
-use crate::level::Level;
+use antiphon_proto::{Epoch, Lsn, NodeId, Policy};
 
 /// A node and its shard at one moment, as its operators see it.
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -20,7 +18,7 @@ pub struct Status {
     /// The configuration obeyed.
     pub epoch: Epoch,
     /// The shard's floor.
-    pub floor: Level,
+    pub floor: Policy,
     /// How the tree is drawn: `star` or `chain`.
     pub shape: String,
     /// End of the log here.

@@ -4,6 +4,7 @@ use std::net::{SocketAddr, ToSocketAddrs};
 use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
 
+use antiphon::Level;
 use anyhow::Context;
 use clap::{Args, ValueEnum};
 
@@ -66,7 +67,7 @@ pub(crate) struct BenchArgs {
     read_share: f64,
     /// Commit policy, sent with XPOLICY on connecting [default: the server's own]
     #[arg(long)]
-    policy: Option<String>,
+    policy: Option<Level>,
     /// Send WAIT for this many replicas after each batch that wrote [default: none]
     #[arg(long, value_name = "REPLICAS")]
     wait: Option<u32>,
@@ -210,7 +211,7 @@ fn plan(args: &BenchArgs) -> anyhow::Result<Plan> {
             value_bytes: args.value_bytes,
             keys: args.keys,
             read_share: args.read_share,
-            policy: args.policy.clone(),
+            policy: args.policy.map(|policy| policy.to_string()),
             wait: args.wait,
             rate: args.rate,
             verify: args.verify,

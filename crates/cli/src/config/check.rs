@@ -7,6 +7,7 @@ use std::net::{SocketAddr, TcpListener, ToSocketAddrs, UdpSocket};
 use std::path::Path;
 use std::time::Duration;
 
+use antiphon::Level;
 use antiphon_net::certs::{CredentialFiles, Credentials};
 use antiphon_proto::{PAYLOAD_BYTES_MAX, Policy, VOTERS_MAX};
 use rustix::fs::{Access, access};
@@ -78,7 +79,10 @@ fn policies(config: &NodeConfig, complaints: &mut Vec<Complaint>) {
         complain(complaints, format!("`cluster.floor`: {floor} does not survive a power failure"));
     }
     let regions: BTreeSet<_> = cluster.members.iter().map(|member| &member.region).collect();
-    let default = cluster.default_policy.map(|policy| ("default_policy", policy));
+    let default = match cluster.default_policy {
+        Some(Level::At(policy)) => Some(("default_policy", policy)),
+        Some(Level::Floor) | None => None,
+    };
     for (key, policy) in [("floor", cluster.floor)].into_iter().chain(default) {
         let (needed, of, there) = match policy {
             Policy::Local | Policy::Quorum | Policy::All => continue,

@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use antiphon::Level;
 use antiphon_proto::{NodeId, Policy};
 
 use crate::config::Presence::{Default, Optional, Required};
@@ -107,9 +108,9 @@ section! {
         /// Policy whose acknowledgements survive every automatic failover: local, ack(n), quorum,
         /// all, region(n) or prefix(n). Default quorum: of three nodes any one may be lost without loss or stop.
         floor: Policy = Default("\"quorum\"");
-        /// Policy of connections that chose none, as for `floor`, or received(n). Default: the
-        /// floor.
-        default_policy: Option<Policy> = Optional("\"quorum\"");
+        /// Policy of connections that chose none: floor, or as for `floor`, or received(n).
+        /// Default: the floor.
+        default_policy: Option<Level> = Optional("\"quorum\"");
     }
 }
 

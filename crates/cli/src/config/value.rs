@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
+use antiphon::{Level, LevelError};
 use antiphon_proto::{NodeId, Policy, PolicyError, Shape};
 use toml::Value;
 
@@ -301,6 +302,13 @@ impl Setting for Policy {
     fn from_value(value: &Value) -> Result<Self, String> {
         let text = text(value)?;
         text.parse().map_err(|error: PolicyError| format!("\"{text}\": {error}"))
+    }
+}
+
+impl Setting for Level {
+    fn from_value(value: &Value) -> Result<Self, String> {
+        let text = text(value)?;
+        text.parse().map_err(|error: LevelError| format!("\"{text}\": {error}"))
     }
 }
 

@@ -54,7 +54,7 @@ fn a_wrong_command_costs_nothing_but_its_answer() {
         (&["SET", "k", "v", "EX", "0"], "ERR invalid expire time in 'set' command"),
         (&["REPLICAOF", "127.0.0.1", "1"], "ERR REPLICAOF is not used here"),
         (&["SHUTDOWN"], "ERR SHUTDOWN is refused here"),
-        (&["XWITH", "most", "SET", "k", "v"], "ERR unknown policy"),
+        (&["XWITH", "most", "SET", "k", "v"], "ERR no such policy"),
     ] {
         let reply = client.call(words);
         assert!(reply.is_error(error), "{words:?}: {reply:?}");

@@ -246,7 +246,7 @@ async fn read_index<S: StateMachine>(local: &Local<Typed<S>>) -> Result<Lsn, Rea
     let view = local.view();
     if view.serving {
         let entry = EntryId::new(view.epoch, view.last);
-        let reached = local.reached(entry, crate::waiters::Level::Floor);
+        let reached = local.reached(entry, crate::level::Level::Floor);
         let waited = tokio::time::timeout(READ_TIMEOUT, reached).await;
         waited.map_err(|_elapsed| ReadError::Timeout)?.map_err(|_lost| ReadError::NoPrimary)?;
         return Ok(view.last);

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use antiphon_proto::{Lsn, NodeId, Policy, Token};
 
-use crate::waiters::Level;
+use crate::level::Level;
 
 /// How far a write must have travelled before the caller hears "yes".
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -37,25 +37,19 @@ impl Commit {
     }
 
     pub(crate) const fn to_bytes(self) -> [u8; 2] {
-        match self {
-            Self::Local => [0, 0],
-            Self::Received(count) => [1, count],
-            Self::Replicas(count) => [2, count],
-            Self::Majority => [3, 0],
-            Self::All => [4, 0],
-            Self::Floor => [5, 0],
-        }
+        self.level().to_bytes()
     }
 
     pub(crate) const fn from_bytes(bytes: [u8; 2]) -> Option<Self> {
-        match bytes {
-            [0, 0] => Some(Self::Local),
-            [1, count] => Some(Self::Received(count)),
-            [2, count] => Some(Self::Replicas(count)),
-            [3, 0] => Some(Self::Majority),
-            [4, 0] => Some(Self::All),
-            [5, 0] => Some(Self::Floor),
-            _ => None,
+        match Level::from_bytes(bytes) {
+            Some(Level::At(Policy::Local)) => Some(Self::Local),
+            Some(Level::At(Policy::Received(count))) => Some(Self::Received(count)),
+            Some(Level::At(Policy::Ack(count))) => Some(Self::Replicas(count)),
+            Some(Level::At(Policy::Quorum)) => Some(Self::Majority),
+            Some(Level::At(Policy::All)) => Some(Self::All),
+            Some(Level::Floor) => Some(Self::Floor),
+            // The library has no word for these.
+            Some(Level::At(Policy::Region(_) | Policy::Prefix(_))) | None => None,
         }
     }
 }

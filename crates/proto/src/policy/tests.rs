@@ -20,6 +20,7 @@ fn a_policy_reads_back_what_it_prints() {
         assert_eq!(text.parse::<Policy>().unwrap().to_string(), text);
     }
     assert_eq!(" QUORUM ".parse(), Ok(Policy::Quorum));
+    assert_eq!("majority".parse(), Ok(Policy::Quorum));
     for text in ["", "ack", "ack()", "ack(0)", "ack(16)", "ack(+1)", "ack(1", "most", "local(1)"] {
         assert_eq!(text.parse::<Policy>(), Err(PolicyError), "{text:?}");
     }

@@ -2,11 +2,12 @@
 
 use std::time::Duration;
 
+use antiphon::{Level, LevelError};
 use antiphon_kv::{Command, Limits};
 
+use super::policy::level;
 use super::{help, no_subcommand, subcommand_arity, upper};
 use crate::core::{Call, Core};
-use crate::level::Level;
 use crate::resp::decimal;
 use crate::server::Server;
 use crate::shard::Shard;
@@ -159,6 +160,7 @@ enum Refused {
     Unknown,
     Fixed,
     Value,
+    Policy(LevelError),
 }
 
 impl Refused {
@@ -171,6 +173,9 @@ impl Refused {
                 "ERR CONFIG SET failed (possibly related to argument '{name}') - can't set \
                  immutable config"
             ),
+            Self::Policy(error) => {
+                format!("ERR CONFIG SET failed (possibly related to argument '{name}') - {error}")
+            }
             Self::Value => format!(
                 "ERR CONFIG SET failed (possibly related to argument '{name}') - argument \
                  couldn't be parsed into an integer"
@@ -189,7 +194,7 @@ fn parse<S: Shard>(name: &str, value: &[u8], server: &Server<S>) -> Result<Chang
         "maxmemory" => Change::Memory(Some(count()?).filter(|bytes| *bytes > 0)),
         "slowlog-log-slower-than" => Change::SlowerThan(int()?),
         "slowlog-max-len" => Change::SlowEntries(count()?.min(SLOW_ENTRIES_MAX)),
-        "x-policy" => Change::Policy(Level::parse(value).ok_or(Refused::Value)?),
+        "x-policy" => Change::Policy(level(value).map_err(Refused::Policy)?),
         "x-policy-timeout-ms" => {
             Change::PolicyTimeout(Duration::from_millis(long()?.min(3_600_000)))
         }

@@ -3,24 +3,32 @@
 
 use std::time::Duration;
 
+use antiphon::{Level, LevelError};
 use antiphon_proto::{EntryId, Token};
 
 use crate::blocked::{Blocked, Copies};
 use crate::core::{Call, Core, Flow};
-use crate::level::Level;
 use crate::resp::decimal;
 use crate::shard::{Role, Shard};
 
-const UNKNOWN_POLICY: &str = "ERR unknown policy, expected local, received(n), ack(n), quorum, \
-                              all, region(n), prefix(n) or floor";
 const BAD_TIMEOUT: &str = "ERR timeout is not an integer or out of range";
 const NESTED: &str = "ERR XWITH and XPOLICY are not allowed inside a transaction";
 /// The longest time that a write may wait for its policy.
 const TIMEOUT_MAX_MS: i64 = 3_600_000;
 
+/// The level that a word names.
+///
+/// # Errors
+/// What would be one.
+pub(super) fn level(word: &[u8]) -> Result<Level, LevelError> {
+    // A word that is no text names nothing, as an empty one.
+    std::str::from_utf8(word).unwrap_or_default().parse()
+}
+
 /// A policy and its timeout from the words of a command, and how many words that were.
-fn parse(words: &[&[u8]]) -> Result<(Level, Option<Duration>, usize), &'static str> {
-    let level = words.first().and_then(|word| Level::parse(word)).ok_or(UNKNOWN_POLICY)?;
+fn parse(words: &[&[u8]]) -> Result<(Level, Option<Duration>, usize), String> {
+    let word = words.first().copied().unwrap_or_default();
+    let level = level(word).map_err(|error| format!("ERR {error}"))?;
     match words {
         [_, word, ms, ..] if word.eq_ignore_ascii_case(b"TIMEOUT") => {
             let ms = decimal(ms).filter(|ms| (0..=TIMEOUT_MAX_MS).contains(ms));
@@ -55,7 +63,7 @@ pub(super) fn policy<S: Shard>(core: &mut Core<S>, call: &Call<'_>) {
             core.reply().ok();
         }
         Ok(_) => core.reply().error("ERR syntax error"),
-        Err(text) => core.reply().error(text),
+        Err(text) => core.reply().error(&text),
     }
 }
 
@@ -69,7 +77,7 @@ pub(super) fn with<S: Shard>(core: &mut Core<S>, call: &Call<'_>) -> Flow {
     let (level, timeout, taken) = match parse(words) {
         Ok(parsed) => parsed,
         Err(text) => {
-            core.reply().error(text);
+            core.reply().error(&text);
             return Flow::Done;
         }
     };

@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
+use antiphon::Level;
 use antiphon_kv::Db;
 use antiphon_proto::{EntryId, Epoch, Lsn, ShardId, Token};
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 
-use crate::level::Level;
 use crate::resp::Proto;
 
 const VERSION: u8 = 1;
@@ -174,7 +174,7 @@ mod tests {
             let terms = Terms {
                 db,
                 proto: Proto::Three,
-                level: Level::Ack(3),
+                level: Level::Floor,
                 timeout: Duration::from_millis(u64::from(ms)),
             };
             let body = Bytes::from(body);

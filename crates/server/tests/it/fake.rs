@@ -8,7 +8,7 @@ use std::task::{Context, Poll, Waker};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use antiphon_kv::{Engine, Limits};
-use antiphon_proto::{EntryId, Epoch, Hlc, Lsn, NodeId, ShardId, Token};
+use antiphon_proto::{EntryId, Epoch, Hlc, Lsn, NodeId, Policy, ShardId, Token};
 use antiphon_server::shard::{
     CallError, Counts, Fate, Lost, ProposeError, Role, Shard, Status, View,
 };
@@ -219,7 +219,8 @@ impl Shard for Fake {
         level: Level,
     ) -> Poll<Result<(), Lost>> {
         let inner = &self.0;
-        let reached = if level == Level::Local { inner.local.get() } else { inner.stable.get() };
+        let reached =
+            if level == Level::At(Policy::Local) { inner.local.get() } else { inner.stable.get() };
         if entry.lsn.get() <= reached {
             return Poll::Ready(Ok(()));
         }

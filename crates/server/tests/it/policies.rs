@@ -58,7 +58,7 @@ fn the_policy_of_a_connection() {
         })
         .await;
         let wrong = c.ask("XPOLICY most").await;
-        assert!(wrong.starts_with("-ERR unknown policy"), "{wrong}");
+        assert!(wrong.starts_with("-ERR no such policy"), "{wrong}");
         c.check("XPOLICY all TIMEOUT x", "-ERR timeout is not an integer or out of range\r\n")
             .await;
         c.check("XWITH all", "-ERR wrong number of arguments for 'xwith' command\r\n").await;

@@ -4,9 +4,9 @@ use std::path::PathBuf;
 
 use antiphon::{MemberConfig, MemoryNetwork, QuicConfig, TransportConfig};
 use antiphon_net::certs::{CertError, CredentialFiles, Credentials};
-use antiphon_proto::{Limits, Policy, Shape};
-use antiphon_server::node::{Names, level_of, member_address};
-use antiphon_server::{ClientLimits, Config, Level, Password, Setup, TlsFiles};
+use antiphon_proto::{Limits, Shape};
+use antiphon_server::node::{Names, member_address};
+use antiphon_server::{ClientLimits, Config, Password, Setup, TlsFiles};
 use anyhow::Context;
 
 use crate::config::{ByteLen, Listen, NodeConfig, RespOptions, TransportKind};
@@ -100,7 +100,6 @@ fn quic(config: &NodeConfig) -> anyhow::Result<QuicConfig> {
 
 fn server(config: &NodeConfig) -> anyhow::Result<Config> {
     let RespOptions { listen, max_clients, value_bytes_max, forward_writes, .. } = config.resp;
-    let policy = config.cluster.default_policy.unwrap_or(config.cluster.floor);
     let limits = &config.limits;
     let value_bytes = usize_of(value_bytes_max);
     Ok(Config {
@@ -111,7 +110,7 @@ fn server(config: &NodeConfig) -> anyhow::Result<Config> {
         },
         tls: tls(&config.resp),
         password: password(&config.resp)?,
-        policy: level(policy, config.cluster.floor),
+        policy: config.cluster.default_policy.unwrap_or_default(),
         policy_timeout: config.resp.policy_timeout,
         forward: forward_writes,
         allow_shutdown: false,
@@ -128,11 +127,6 @@ fn server(config: &NodeConfig) -> anyhow::Result<Config> {
             ..ClientLimits::default()
         },
     })
-}
-
-/// The floor has a name of its own: it is what no acknowledgement at it is ever lost by.
-fn level(policy: Policy, floor: Policy) -> Level {
-    if policy == floor { Level::Stable } else { level_of(policy) }
 }
 
 fn tls(resp: &RespOptions) -> Option<TlsFiles> {

@@ -2,10 +2,10 @@
 
 use std::time::{Duration, Instant};
 
+use antiphon::Level;
 use antiphon_proto::NodeId;
 
 use super::*;
-use crate::level::Level;
 
 fn page(status: Status) -> String {
     let stats = Arc::new(Stats::new(Command::all().len()));
@@ -16,7 +16,7 @@ fn page(status: Status) -> String {
         held.calls.add(2);
     }
     let pages = Pages::new(stats);
-    pages.publish(Picture { at: Instant::now(), status: Arc::new(status), policy: Level::Quorum });
+    pages.publish(Picture { at: Instant::now(), status: Arc::new(status), policy: Level::Floor });
     text(Arc::new(pages), 400).expect("a page")
 }
 
