@@ -8,8 +8,9 @@ use std::path::Path;
 use antiphon_kv::{Db, Effect, PAYLOAD_VERSION};
 use antiphon_proto::{
     Ack, Append, BatchBuilder, Chain, Closed, Config, Cut, EntryId, Envelope, Epoch, HardState,
-    Header, Hlc, Incarnation, Kind, Lsn, Member, Message, NodeId, Open, Policy, Positions, Sealed,
-    Shape, ShardId, StoreUuid, encode,
+    Header, Hlc, Incarnation, Kind, LoggedReply, Lsn, Member, Message, NodeId, Open, Policy,
+    Positions, Sealed, SessionEntry, SessionFault, SessionId, SessionWrite, Sessions, Shape,
+    ShardId, StoreUuid, Ticket, encode,
 };
 use bytes::{BufMut, Bytes, BytesMut};
 
@@ -20,6 +21,7 @@ fn main() -> io::Result<()> {
     names()?;
     effects()?;
     requests()?;
+    sessions()?;
     replies()
 }
 
@@ -27,6 +29,39 @@ fn write(target: &str, name: &str, bytes: &[u8]) -> io::Result<()> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("corpus").join(target);
     std::fs::create_dir_all(&folder)?;
     std::fs::write(folder.join(name), bytes)
+}
+
+/// A table with two writes, and the entries that make it, each with its length before it.
+fn sessions() -> io::Result<()> {
+    let session = SessionId::opened_by(EntryId::new(Epoch::new(1), Lsn::new(1)));
+    let entry = |seq, reply| {
+        let ticket = Ticket { session, seq };
+        SessionEntry::Write(SessionWrite { ticket, reply, payload: b"effects" })
+    };
+    let entries = [
+        (Kind::SessionOpen, SessionEntry::Open { ttl_ms: 60_000 }),
+        (Kind::SessionData, entry(1, LoggedReply::Kept(b"+OK"))),
+        (Kind::SessionData, entry(300, LoggedReply::ByMachine)),
+    ];
+    let mut builder = BatchBuilder::new(ShardId::new(0), EntryId::ZERO, Chain::ZERO, Hlc::ZERO);
+    let mut script = BytesMut::new();
+    for (kind, encoded) in entries {
+        let mut payload = BytesMut::new();
+        encoded.encode(&mut payload);
+        script.put_u8(kind as u8);
+        script.put_u8(u8::try_from(payload.len()).expect("short entries"));
+        script.put_slice(&payload);
+        builder.push(Epoch::new(1), kind, 1_000, |out| out.put_slice(&payload));
+    }
+    let mut table = Sessions::new(9);
+    for frame in builder.take().expect("frames were pushed").frames() {
+        let applied = table.apply(&frame, |_, _| Ok::<_, SessionFault>(None));
+        applied.expect("entries in order");
+    }
+    let mut bytes = Vec::new();
+    table.cut().write(&mut bytes)?;
+    write("sessions", "table", &bytes)?;
+    write("sessions", "entries", &script)
 }
 
 fn frames() -> io::Result<()> {

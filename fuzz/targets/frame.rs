@@ -10,6 +10,15 @@ use antiphon_proto::{
 };
 use bytes::{BufMut, Bytes, BytesMut};
 
+const KINDS: [Kind; 6] = [
+    Kind::Data,
+    Kind::EpochStart,
+    Kind::Noop,
+    Kind::SessionOpen,
+    Kind::SessionClose,
+    Kind::SessionData,
+];
+
 libfuzzer_sys::fuzz_target!(|input: &[u8]| {
     within(input, 8, 4096, || check(Bytes::copy_from_slice(input)));
     let frames = repaired(input);
@@ -56,7 +65,7 @@ fn repaired(mut input: &[u8]) -> Bytes {
         let number = |at: usize| u64::from_le_bytes(std::array::from_fn(|byte| raw[at + byte]));
         let word = |at: usize| u32::from_le_bytes(std::array::from_fn(|byte| raw[at + byte]));
         let header = Header {
-            kind: [Kind::Data, Kind::EpochStart, Kind::Noop][usize::from(raw[7] % 3)],
+            kind: KINDS[usize::from(raw[7]) % KINDS.len()],
             shard: ShardId::new(word(12)),
             id: EntryId::new(Epoch::new(number(16)), Lsn::new(number(24))),
             hlc: Hlc::new(number(32)),

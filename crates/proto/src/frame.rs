@@ -33,6 +33,12 @@ pub enum Kind {
     EpochStart = 2,
     /// Carries nothing but its time.
     Noop = 3,
+    /// Opens a client's session, named after the entry.
+    SessionOpen = 4,
+    /// Closes sessions.
+    SessionClose = 5,
+    /// Effects of a session's write, with the write's name and its reply.
+    SessionData = 6,
 }
 
 impl Kind {
@@ -41,6 +47,9 @@ impl Kind {
             1 => Some(Self::Data),
             2 => Some(Self::EpochStart),
             3 => Some(Self::Noop),
+            4 => Some(Self::SessionOpen),
+            5 => Some(Self::SessionClose),
+            6 => Some(Self::SessionData),
             _ => None,
         }
     }

@@ -10,6 +10,7 @@ mod message;
 mod mutation;
 mod policy;
 mod replica;
+mod session;
 mod watermark;
 
 pub use config::{Config, ConfigError, Cut, HISTORY_ROWS_MAX, Member, NODES_MAX, Shape};
@@ -29,5 +30,12 @@ pub use policy::{Explained, Policy, PolicyError, Rule, VOTERS_MAX, VoterSet};
 pub use replica::{
     ChildState, ChildStatus, Effect, Event, Fate, Halt, HardState, Identity, Limits, Load, LoadFor,
     LogEnd, LogStart, ProposeError, Recovered, Replica, RoleStatus, Status,
+};
+pub use session::{
+    ALL_REPLIES_BYTES_MAX, CLOSED_AT_ONCE_MAX, Closing, Executed, LoggedReply, REPLY_BYTES_MAX,
+    SESSION_REPLIES_BYTES_MAX, SESSION_TTL_MS_MAX, SESSION_WINDOW, SESSIONS_MAX, SESSIONS_VERSION,
+    SessionEntry, SessionEntryError, SessionFault, SessionId, SessionIdError, SessionInfo,
+    SessionList, SessionRefusal, SessionWrite, Sessions, SessionsCut, SessionsError, Ticket,
+    snapshot_has_sessions, snapshot_meta,
 };
 pub use watermark::Watermark;

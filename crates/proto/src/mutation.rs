@@ -59,6 +59,14 @@ pub enum Mutation {
     StableNotRepeated,
     /// A voter that did not answer is not asked again.
     AskOnce,
+    /// A session's write that is under way is not seen by its retry.
+    SessionIgnoresOverlay,
+    /// A session's window admits the number right below it.
+    SessionWindowOffByOne,
+    /// A primary that lost its place keeps what was under way in its sessions.
+    SessionKeepsOverlay,
+    /// Snapshots are written without the sessions.
+    SessionsNotInSnapshot,
 }
 
 /// Which bug is planted, if any. Without the feature `mutations` there is never one.
@@ -89,7 +97,7 @@ impl Planted {
 #[cfg(feature = "mutations")]
 impl Mutation {
     /// All of them.
-    pub const ALL: [Self; 28] = [
+    pub const ALL: [Self; 32] = [
         Self::SkipRuleA,
         Self::ElectUnsafe,
         Self::KeepOwnLog,
@@ -118,5 +126,9 @@ impl Mutation {
         Self::NeverBusy,
         Self::StableNotRepeated,
         Self::AskOnce,
+        Self::SessionIgnoresOverlay,
+        Self::SessionWindowOffByOne,
+        Self::SessionKeepsOverlay,
+        Self::SessionsNotInSnapshot,
     ];
 }

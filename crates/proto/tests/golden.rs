@@ -3,10 +3,11 @@
 
 use antiphon_proto::{
     Ack, Append, Batch, BatchBuilder, Chain, Config, Cut, EntryId, Envelope, Epoch, HardState, Hlc,
-    Incarnation, Kind, Lsn, Member, Message, NodeId, Open, Policy, Positions, Shape, ShardId,
-    StoreUuid,
+    Incarnation, Kind, LoggedReply, Lsn, Member, Message, NodeId, Open, Policy, Positions,
+    SessionEntry, SessionFault, SessionId, SessionWrite, Sessions, Shape, ShardId, StoreUuid,
+    Ticket, snapshot_has_sessions, snapshot_meta,
 };
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 
 const PAGE: &str = include_str!("../../../docs/format.md");
 
@@ -121,4 +122,73 @@ fn a_hard_state_has_these_bytes() {
     let hard = HardState { promised: Epoch::new(8), config: config(["", ""]), owed: Lsn::new(9) };
     assert_eq!(shown(&hard.encode()), shown(&bytes("hard state")));
     assert_eq!(HardState::decode(&bytes("hard state")), Ok(hard));
+}
+
+/// A session opened by entry 3/9, with two writes; the second one's reply was too long.
+fn session_entries() -> Vec<(Kind, &'static str, Bytes)> {
+    let session = SessionId::opened_by(id(3, 9));
+    let write = |seq, reply| {
+        let ticket = Ticket { session, seq };
+        SessionEntry::Write(SessionWrite { ticket, reply, payload: b"effects" })
+    };
+    let entries = [
+        (Kind::SessionOpen, "session open", SessionEntry::Open { ttl_ms: 60_000 }),
+        (Kind::SessionData, "session data", write(1, LoggedReply::Kept(b"+OK\r\n"))),
+        (Kind::SessionData, "session data without reply", write(3, LoggedReply::TooLong)),
+    ];
+    let encoded = entries.map(|(kind, name, entry)| {
+        let mut out = BytesMut::new();
+        entry.encode(&mut out);
+        (kind, name, out.freeze())
+    });
+    encoded.into()
+}
+
+#[test]
+fn entries_of_sessions_have_these_bytes() {
+    for (kind, name, encoded) in session_entries() {
+        assert_eq!(shown(&encoded), shown(&bytes(name)), "{name}");
+        assert!(SessionEntry::decode(kind, &encoded).is_ok(), "{name}");
+    }
+    let closing = bytes("session close");
+    let read = SessionEntry::decode(Kind::SessionClose, &closing).expect("golden");
+    let mut again = BytesMut::new();
+    read.encode(&mut again);
+    assert_eq!(shown(&again), shown(&closing));
+    let SessionEntry::Close { sessions, .. } = read else { panic!("it is a closing") };
+    assert!(sessions.iter().eq([SessionId::opened_by(id(3, 9))]));
+}
+
+#[test]
+fn the_table_of_sessions_has_these_bytes() {
+    let mut builder =
+        BatchBuilder::new(ShardId::new(7), id(3, 8), Chain::new(0x11), Hlc::from_ms(1_000));
+    for (kind, _, encoded) in session_entries() {
+        builder.push(Epoch::new(3), kind, 2_000, |out| out.extend_from_slice(&encoded));
+    }
+    let batch = builder.take().expect("entries were pushed");
+    let mut sessions = Sessions::new(1);
+    for frame in batch.frames() {
+        let applied = sessions.apply(&frame, |_, _| Ok::<_, SessionFault>(None));
+        applied.expect("the entries are in order");
+    }
+    let mut table = Vec::new();
+    sessions.cut().write(&mut table).expect("memory takes what is written");
+    assert_eq!(shown(&table), shown(&bytes("sessions")));
+    let mut other = Sessions::new(1);
+    other.restore(&mut &*bytes("sessions")).expect("golden");
+    assert_eq!(other.digest_with([0; 16]), sessions.digest_with([0; 16]));
+}
+
+#[test]
+fn a_snapshot_says_whether_it_has_sessions() {
+    let config = config(["eu", "us"]);
+    let meta = snapshot_meta(&config);
+    assert_eq!(shown(&meta), shown(&bytes("snapshot meta")));
+    assert_eq!(Config::decode(&meta), Ok(config.clone()), "the configuration is in it");
+    assert_eq!(snapshot_has_sessions(&meta), Ok(true));
+    assert_eq!(snapshot_has_sessions(&config.encode()), Ok(false), "one of an older build");
+    let newer = [config.encode(), vec![0x78, 2]].concat();
+    assert!(snapshot_has_sessions(&newer).expect_err("a newer build").to_string().contains('2'));
+    assert!(snapshot_has_sessions(&[0xff]).is_err());
 }

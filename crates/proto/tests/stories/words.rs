@@ -93,6 +93,9 @@ pub(crate) fn applied(batch: &Batch) -> String {
             Kind::Data => format!("{lsn} {}", String::from_utf8_lossy(frame.payload)),
             Kind::EpochStart => format!("{lsn} (epoch {} starts)", frame.header.id.epoch),
             Kind::Noop => format!("{lsn} (nothing)"),
+            Kind::SessionOpen | Kind::SessionClose | Kind::SessionData => {
+                format!("{lsn} (of a session)")
+            }
         }
     };
     batch.frames().map(one).collect::<Vec<_>>().join(", ")
