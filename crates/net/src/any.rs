@@ -7,6 +7,7 @@ use antiphon_proto::NodeId;
 use bytes::Bytes;
 
 use crate::certs::{CertInfo, Credentials};
+use crate::codec::{Agreed, Offer};
 use crate::error::{BindError, CloseReason, Closed, ConnectError, LinkError};
 use crate::lane::{Lane, PerLane};
 use crate::memory::{MemoryLink, MemoryNetwork, MemoryTransport};
@@ -105,6 +106,13 @@ impl Transport for AnyTransport {
         }
     }
 
+    fn offer(&self, offer: Offer) {
+        match self {
+            Self::Memory(transport) => transport.offer(offer),
+            Self::Quic(transport) => transport.offer(offer),
+        }
+    }
+
     fn refusals(&self) -> Arc<Refusals> {
         match self {
             Self::Memory(transport) => transport.refusals(),
@@ -132,6 +140,13 @@ impl Link for AnyLink {
         match self {
             Self::Memory(link) => link.peer(),
             Self::Quic(link) => link.peer(),
+        }
+    }
+
+    fn agreed(&self) -> Agreed {
+        match self {
+            Self::Memory(link) => link.agreed(),
+            Self::Quic(link) => link.agreed(),
         }
     }
 

@@ -6,6 +6,7 @@ use antiphon_proto::NodeId;
 
 use crate::certs::CertError;
 use crate::lane::Lane;
+use crate::packing::UnpackError;
 
 /// Why a node refuses another one.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -130,6 +131,14 @@ pub enum Violation {
     /// A lane began with something else than its opening.
     #[error("a lane did not begin with its opening")]
     Opening,
+    /// A message could not be read as the two sides agreed to send them.
+    #[error("a message of the {lane} lane does not unpack: {error}")]
+    Packed {
+        /// The lane.
+        lane: Lane,
+        /// Why.
+        error: UnpackError,
+    },
     /// A lane ended while the link lives.
     #[error("the {0} lane ended")]
     Ended(Lane),

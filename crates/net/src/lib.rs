@@ -7,23 +7,28 @@
 
 mod any;
 pub mod certs;
+mod codec;
 mod error;
 mod framing;
 mod lane;
 mod memory;
 mod message;
+mod packing;
 mod peers;
 mod quic;
 mod refusals;
 mod transport;
 
 pub use any::{AnyLink, AnyTransport, TransportConfig};
+pub use codec::{Agreed, Codec, Codecs, Offer};
 pub use error::{BindError, CloseReason, Closed, ConnectError, LinkError, Refusal, Violation};
 pub use lane::{Lane, PerLane};
 pub use memory::{MemoryLink, MemoryNetwork, MemoryTransport};
 pub use message::Outgoing;
+pub use packing::{UnpackError, pack, plain, unpack};
 pub use peers::{
-    Member, PeerEvent, PeerEvents, PeerStats, Peers, PeersConfig, SendError, StartError,
+    Compression, Member, PeerEvent, PeerEvents, PeerStats, Peers, PeersConfig, SendError,
+    StartError,
 };
 pub use quic::{QuicConfig, QuicLink, QuicTransport, ReloadError};
 pub use refusals::Refusals;

@@ -13,6 +13,7 @@ use std::time::Duration;
 use antiphon_proto::NodeId;
 use bytes::Bytes;
 
+use crate::codec::{Agreed, Offer};
 use crate::error::{BindError, CloseReason, Closed, ConnectError, LinkError, Refusal};
 use crate::lane::{Lane, PerLane};
 use crate::message::Outgoing;
@@ -50,6 +51,7 @@ struct State {
 #[derive(Default)]
 struct Station {
     admitted: BTreeSet<NodeId>,
+    offer: Offer,
     waiting: VecDeque<MemoryLink>,
     wakers: Vec<Waker>,
     refusals: Arc<Refusals>,
@@ -166,6 +168,7 @@ impl MemoryTransport {
         if there.parts() || back.parts() {
             return Err(ConnectError::Timeout(peer));
         }
+        let here = state.stations.get(&self.me).map(|station| station.offer).unwrap_or_default();
         let station = state.stations.get_mut(&peer).ok_or(ConnectError::Timeout(peer))?;
         let refusal = if !station.admitted.contains(&self.me) {
             Some(Refusal::UnknownNode(self.me))
@@ -181,13 +184,15 @@ impl MemoryTransport {
         let pipe = Pipe::new(self.me, peer);
         pipe.obey(self.me, there);
         pipe.obey(peer, back);
-        station.waiting.push_back(MemoryLink { end: End::new(&pipe, peer) });
+        let offered = station.offer;
+        let agreed = offered.agree(here);
+        station.waiting.push_back(MemoryLink { end: End::new(&pipe, peer), agreed });
         let wakers = std::mem::take(&mut station.wakers);
         state.pipes.retain(|pipe| pipe.strong_count() > 0);
         state.pipes.push(Arc::downgrade(&pipe));
         drop(state);
         wakers.into_iter().for_each(Waker::wake);
-        Ok(MemoryLink { end: End::new(&pipe, self.me) })
+        Ok(MemoryLink { end: End::new(&pipe, self.me), agreed: here.agree(offered) })
     }
 }
 
@@ -205,6 +210,12 @@ impl Transport for MemoryTransport {
     fn admit(&self, members: &[NodeId]) {
         if let Some(station) = self.fabric.lock().stations.get_mut(&self.me) {
             station.admitted = members.iter().copied().collect();
+        }
+    }
+
+    fn offer(&self, offer: Offer) {
+        if let Some(station) = self.fabric.lock().stations.get_mut(&self.me) {
+            station.offer = offer;
         }
     }
 
@@ -247,6 +258,7 @@ impl Drop for MemoryTransport {
 /// One end of a link in memory. Dropping it closes the link.
 pub struct MemoryLink {
     end: End,
+    agreed: Agreed,
 }
 
 impl fmt::Debug for MemoryLink {
@@ -264,6 +276,10 @@ impl Drop for MemoryLink {
 impl Link for MemoryLink {
     fn peer(&self) -> NodeId {
         self.end.peer()
+    }
+
+    fn agreed(&self) -> Agreed {
+        self.agreed
     }
 
     fn message_bytes_max(&self) -> PerLane<usize> {

@@ -8,6 +8,7 @@
 mod backoff;
 mod inbox;
 mod outbox;
+mod packer;
 mod session;
 
 use std::future::poll_fn;
@@ -21,6 +22,7 @@ use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{mpsc, watch};
 use tokio::task::{JoinHandle, JoinSet};
 
+use crate::codec::{Agreed, Codecs};
 use crate::error::{CloseReason, Closed, Refusal};
 use crate::lane::{Lane, PerLane};
 use crate::message::Outgoing;
@@ -28,6 +30,8 @@ use crate::refusals::Refusals;
 use crate::transport::{Link, Transport};
 use inbox::Inbox;
 use outbox::Outbox;
+pub use packer::Compression;
+use packer::Packer;
 use session::Session;
 
 /// What every queued message counts beside its bytes: its place in a queue.
@@ -64,6 +68,13 @@ pub struct PeersConfig {
     pub retry_max: Duration,
     /// What is queued at shutdown may take this long to leave. Default 250 ms.
     pub flush_timeout: Duration,
+    /// Whether messages are compressed. Default off: a local network is faster than compressing.
+    pub compression: Compression,
+    /// Bodies below this are not compressed. Default 512 bytes: the work for a message would be
+    /// more than for the bytes it saves.
+    pub compression_bytes_min: usize,
+    /// What others may send compressed. Default all; they decide whether they do.
+    pub decodes: Codecs,
 }
 
 impl PeersConfig {
@@ -77,6 +88,9 @@ impl PeersConfig {
             retry_min: Duration::from_millis(20),
             retry_max: Duration::from_millis(800),
             flush_timeout: Duration::from_millis(250),
+            compression: Compression::Off,
+            compression_bytes_min: 512,
+            decodes: Codecs::ALL,
         }
     }
 
@@ -185,14 +199,27 @@ pub struct PeerStats {
     pub failed_attempts: u64,
     /// Messages that a link took.
     pub sent_messages: u64,
-    /// Their bytes.
+    /// Their bytes, as the owner gave them.
     pub sent_bytes: u64,
+    /// Their bytes, as the link took them.
+    pub sent_wire_bytes: u64,
+    /// Messages among them that were compressed.
+    pub packed_messages: u64,
+    /// Messages among them that were long enough to compress and were not, since they do not
+    /// shrink or the link is fast.
+    pub skipped_messages: u64,
     /// Messages that were dropped when a link was lost before it took them.
     pub dropped_messages: u64,
     /// Messages that came.
     pub received_messages: u64,
-    /// Their bytes.
+    /// Their bytes, as the owner is given them.
     pub received_bytes: u64,
+    /// Their bytes, as the link brought them.
+    pub received_wire_bytes: u64,
+    /// Messages among them that were compressed.
+    pub unpacked_messages: u64,
+    /// What is compressed on the link that stands.
+    pub agreed: Agreed,
     /// Bytes that wait to be sent, by lane, 64 added for each message.
     pub queued_bytes: PerLane<usize>,
 }
@@ -203,6 +230,7 @@ struct Core {
     config: PeersConfig,
     peers: Vec<Outbox>, // by id, ascending; `inbox` has the same order
     inbox: Inbox,
+    packer: Arc<Packer>,
     refusals: Arc<Refusals>,
 }
 
@@ -264,11 +292,14 @@ impl Peers {
             config.members.iter().filter(|member| member.id != me).cloned().collect();
         members.sort_by_key(|member| member.id);
         let ids: Vec<NodeId> = members.iter().map(|member| member.id).collect();
+        let packer = Packer::new(config.compression, config.compression_bytes_min, config.decodes);
+        transport.offer(packer.offer());
         transport.admit(&ids);
         let core = Arc::new(Core {
             me,
             peers: ids.iter().map(|id| Outbox::new(*id, config.send_bytes_max)).collect(),
             inbox: Inbox::new(&ids, config.receive_bytes_max),
+            packer: Arc::new(packer),
             refusals: transport.refusals(),
             config,
         });
@@ -316,7 +347,7 @@ impl Peers {
         outboxes
             .map(|(index, outbox)| {
                 let mut stats = outbox.stats();
-                (stats.received_messages, stats.received_bytes) = self.core.inbox.received(index);
+                self.core.inbox.count(index, &mut stats);
                 stats
             })
             .collect()

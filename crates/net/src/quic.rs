@@ -22,6 +22,7 @@ use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::timeout;
 
 use crate::certs::{CertInfo, Credentials};
+use crate::codec::Offer;
 use crate::error::{BindError, CloseReason, Closed, ConnectError};
 use crate::refusals::Refusals;
 use crate::transport::Transport;
@@ -55,7 +56,15 @@ struct Shared {
     config: QuicConfig,
     tls: Tls,
     admitted: Mutex<BTreeSet<NodeId>>,
+    offer: Mutex<Offer>,
     refusals: Arc<Refusals>,
+}
+
+impl Shared {
+    /// What this node tells the other side of the next link.
+    fn offer(&self) -> Offer {
+        *self.offer.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 impl fmt::Debug for QuicTransport {
@@ -93,6 +102,7 @@ impl QuicTransport {
             config,
             tls,
             admitted: Mutex::default(),
+            offer: Mutex::default(),
             refusals,
         });
         let (ready, accepted) = mpsc::channel(ACCEPT_MAX);
@@ -143,6 +153,10 @@ impl Transport for QuicTransport {
     fn admit(&self, members: &[NodeId]) {
         let mut admitted = self.shared.admitted.lock().unwrap_or_else(PoisonError::into_inner);
         *admitted = members.iter().copied().collect();
+    }
+
+    fn offer(&self, offer: Offer) {
+        *self.shared.offer.lock().unwrap_or_else(PoisonError::into_inner) = offer;
     }
 
     fn refusals(&self) -> Arc<Refusals> {

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use antiphon_proto::NodeId;
 use bytes::Bytes;
 
+use crate::codec::{Agreed, Offer};
 use crate::error::{CloseReason, Closed, ConnectError, LinkError};
 use crate::lane::{Lane, PerLane};
 use crate::message::Outgoing;
@@ -26,6 +27,10 @@ pub trait Transport: Send + Sync + 'static {
     ///
     /// Before the first call nobody is accepted.
     fn admit(&self, members: &[NodeId]);
+
+    /// What the other side is told of this node when a link is made, from now on. Before the
+    /// first call, nothing: such links carry messages as they are.
+    fn offer(&self, offer: Offer);
 
     /// How often others were refused, and why.
     fn refusals(&self) -> Arc<Refusals>;
@@ -54,6 +59,9 @@ pub trait Transport: Send + Sync + 'static {
 pub trait Link: Send + Sync + 'static {
     /// The node at the other end, as the transport authenticated it.
     fn peer(&self) -> NodeId;
+
+    /// What the two sides agreed on when the link was made. The link itself changes no message.
+    fn agreed(&self) -> Agreed;
 
     /// The longest message of each lane, in bytes.
     fn message_bytes_max(&self) -> PerLane<usize>;

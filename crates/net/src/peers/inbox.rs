@@ -8,7 +8,8 @@ use antiphon_proto::NodeId;
 use bytes::Bytes;
 use tokio::sync::Notify;
 
-use super::{PeerEvent, cost};
+use super::packer::Came;
+use super::{PeerEvent, PeerStats, cost};
 use crate::error::Closed;
 use crate::lane::{Lane, PerLane};
 
@@ -48,6 +49,8 @@ struct Mailbox {
     lanes: PerLane<Queue>,
     received_messages: u64,
     received_bytes: u64,
+    received_wire_bytes: u64,
+    unpacked_messages: u64,
 }
 
 #[derive(Default)]
@@ -72,6 +75,8 @@ impl Inbox {
             lanes: PerLane::default(),
             received_messages: 0,
             received_bytes: 0,
+            received_wire_bytes: 0,
+            unpacked_messages: 0,
         };
         let door = |_| Door { room: PerLane::from_fn(|_| Notify::new()), settled: Notify::new() };
         let state = State {
@@ -128,14 +133,18 @@ impl Inbox {
         self.change(index, |mailbox, _| mailbox.lost = Some(why));
     }
 
-    /// Messages came.
-    pub(super) fn received(&self, index: usize) -> (u64, u64) {
-        let state = self.lock();
-        state.boxes.get(index).map_or((0, 0), |it| (it.received_messages, it.received_bytes))
+    /// Adds what came to the figures of a peer.
+    pub(super) fn count(&self, index: usize, stats: &mut PeerStats) {
+        if let Some(it) = self.lock().boxes.get(index) {
+            stats.received_messages = it.received_messages;
+            stats.received_bytes = it.received_bytes;
+            stats.received_wire_bytes = it.received_wire_bytes;
+            stats.unpacked_messages = it.unpacked_messages;
+        }
     }
 
     /// Takes what came. The reader then waits for [`Self::room`].
-    pub(super) fn push(&self, index: usize, lane: Lane, batch: &mut VecDeque<Bytes>) {
+    pub(super) fn push(&self, index: usize, lane: Lane, batch: &mut VecDeque<Bytes>, came: Came) {
         self.change(index, |mailbox, waiting| {
             let count = batch.len();
             let bytes: usize = batch.iter().map(Bytes::len).sum();
@@ -148,6 +157,9 @@ impl Inbox {
             mailbox.received_messages = mailbox.received_messages.saturating_add(count);
             let bytes = u64::try_from(bytes).unwrap_or(u64::MAX);
             mailbox.received_bytes = mailbox.received_bytes.saturating_add(bytes);
+            let wire = mailbox.received_wire_bytes.saturating_add(came.wire_bytes);
+            mailbox.received_wire_bytes = wire;
+            mailbox.unpacked_messages = mailbox.unpacked_messages.saturating_add(came.packed);
         });
     }
 

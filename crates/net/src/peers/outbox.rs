@@ -8,9 +8,12 @@ use std::task::{Poll, Waker};
 use antiphon_proto::NodeId;
 use tokio::sync::Notify;
 
+use super::packer::Wrapped;
 use super::{PeerStats, SendError, cost};
+use crate::codec::Agreed;
 use crate::lane::{Lane, PerLane};
 use crate::message::Outgoing;
+use crate::packing::FLAG_BYTES;
 
 /// Bytes that a writer takes at once: many small messages, and room is given back in steps.
 const BATCH_BYTES_MAX: usize = 256 << 10;
@@ -29,6 +32,7 @@ struct State {
     open: Option<u64>, // generation of the link that stands
     drop_wanted: Option<u64>,
     sealed: bool, // nothing more is taken; what is there still leaves
+    agreed: Agreed,
     limits: PerLane<usize>,
     lanes: PerLane<Queue>,
     generation: u64,
@@ -36,6 +40,9 @@ struct State {
     failed_attempts: u64,
     sent_messages: u64,
     sent_bytes: u64,
+    sent_wire_bytes: u64,
+    packed_messages: u64,
+    skipped_messages: u64,
     dropped_messages: u64,
 }
 
@@ -58,6 +65,16 @@ pub(super) enum Taken {
     Closed,
 }
 
+/// Messages that the link took.
+#[derive(Debug)]
+pub(super) struct Left {
+    pub(super) messages: usize,
+    /// What they counted.
+    pub(super) cost: usize,
+    /// What they became.
+    pub(super) wrapped: Wrapped,
+}
+
 impl Outbox {
     pub(super) fn new(peer: NodeId, bytes_max: PerLane<usize>) -> Self {
         Self {
@@ -78,13 +95,15 @@ impl Outbox {
     }
 
     /// A link stands: messages are taken. Its number is returned.
-    pub(super) fn open(&self, limits: PerLane<usize>) -> u64 {
+    pub(super) fn open(&self, limits: PerLane<usize>, agreed: Agreed) -> u64 {
         let mut state = self.lock();
         assert!(state.open.is_none(), "one link for each pair of nodes");
         state.generation = state.generation.checked_add(1).expect("links are counted in 64 bits");
         state.open = Some(state.generation);
         state.sealed = false;
-        state.limits = limits;
+        state.agreed = agreed;
+        let flag = if agreed.send.is_empty() { 0 } else { FLAG_BYTES };
+        state.limits = PerLane::from_fn(|lane| limits.of(lane).saturating_sub(flag));
         state.generation
     }
 
@@ -171,8 +190,9 @@ impl Outbox {
         .await
     }
 
-    /// The link took `messages` messages that count `cost`.
-    pub(super) fn release(&self, lane: Lane, generation: u64, messages: usize, cost: usize) {
+    /// The link took messages.
+    pub(super) fn release(&self, lane: Lane, generation: u64, left: &Left) {
+        let Left { messages, cost, wrapped } = *left;
         let mut state = self.lock();
         if state.open != Some(generation) {
             return;
@@ -180,6 +200,9 @@ impl Outbox {
         let bytes = cost.saturating_sub(messages.saturating_mul(super::MESSAGE_COST_BYTES));
         state.sent_messages = state.sent_messages.saturating_add(wide(messages));
         state.sent_bytes = state.sent_bytes.saturating_add(wide(bytes));
+        state.sent_wire_bytes = state.sent_wire_bytes.saturating_add(wrapped.wire_bytes);
+        state.packed_messages = state.packed_messages.saturating_add(wrapped.packed);
+        state.skipped_messages = state.skipped_messages.saturating_add(wrapped.skipped);
         let queue = state.lanes.of_mut(lane);
         queue.taken = queue.taken.saturating_sub(messages);
         queue.cost = queue.cost.checked_sub(cost).expect("what is released was counted before");
@@ -237,9 +260,15 @@ impl Outbox {
             failed_attempts: state.failed_attempts,
             sent_messages: state.sent_messages,
             sent_bytes: state.sent_bytes,
+            sent_wire_bytes: state.sent_wire_bytes,
+            packed_messages: state.packed_messages,
+            skipped_messages: state.skipped_messages,
             dropped_messages: state.dropped_messages,
             received_messages: 0,
             received_bytes: 0,
+            received_wire_bytes: 0,
+            unpacked_messages: 0,
+            agreed: state.open.map_or_else(Agreed::default, |_| state.agreed),
             queued_bytes: PerLane::from_fn(|lane| state.lanes.of(lane).cost),
         }
     }

@@ -9,9 +9,11 @@ use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
 use super::backoff::Backoff;
-use super::outbox::{Outbox, Taken};
+use super::outbox::{Left, Outbox, Taken};
+use super::packer::{Wrapper, unpack_some};
 use super::{Core, Member};
-use crate::error::{CloseReason, Closed, LinkError};
+use crate::codec::Agreed;
+use crate::error::{CloseReason, Closed, LinkError, Violation};
 use crate::lane::Lane;
 use crate::transport::{Link, Transport};
 
@@ -116,14 +118,17 @@ impl Session {
     /// Serves a link to its end.
     async fn serve<L: Link>(&self, link: L, incoming: &mut mpsc::Receiver<L>) -> Next<L> {
         let outbox = self.outbox();
-        let generation = outbox.open(link.message_bytes_max());
+        let agreed = link.agreed();
+        let generation = outbox.open(link.message_bytes_max(), agreed);
         let peer = self.member.id;
-        tracing::debug!(%peer, generation, "connected");
+        tracing::debug!(%peer, generation, compression = %agreed.send, "connected");
+        let counted = self.core.packer.link(agreed.send);
         self.core.inbox.connected(self.index, generation);
         let link = Arc::new(link);
         let mut tasks = JoinSet::new();
         for lane in Lane::ALL {
-            let work = Work { core: Arc::clone(&self.core), index: self.index, lane, generation };
+            let core = Arc::clone(&self.core);
+            let work = Work { core, index: self.index, lane, generation, agreed };
             tasks.spawn(work.clone().write(Arc::clone(&link)));
             tasks.spawn(work.read(Arc::clone(&link)));
         }
@@ -140,10 +145,13 @@ impl Session {
                 (Closed::Here(CloseReason::Shutdown), Next::Stop)
             }
         };
-        if let Closed::Here(reason) = why {
-            link.close(reason);
+        match why {
+            Closed::Here(reason) => link.close(reason),
+            Closed::Violation(_) => link.close(CloseReason::Violation),
+            Closed::There(_) | Closed::Silent | Closed::Broken(_) => {}
         }
         tasks.shutdown().await;
+        drop(counted);
         outbox.close();
         tracing::debug!(%peer, generation, %why, "disconnected");
         self.core.inbox.lost(self.index, why);
@@ -193,20 +201,26 @@ struct Work {
     index: usize,
     lane: Lane,
     generation: u64,
+    agreed: Agreed,
 }
 
 impl Work {
     /// Sends what is queued, as much at once as there is.
     async fn write<L: Link>(self, link: Arc<L>) -> End {
-        let Self { core, index, lane, generation } = self;
+        let Self { core, index, lane, generation, agreed } = self;
         let outbox = core.peers.get(index).expect("sessions and outboxes have the same order");
+        let mut wrapper = Wrapper::new(&core.packer, agreed.send);
         let mut batch = VecDeque::new();
         loop {
             match outbox.take(lane, generation, &mut batch).await {
                 Taken::Batch { cost } => {
-                    let messages = batch.len();
+                    let (messages, began) = (batch.len(), Instant::now());
+                    let wrapped = wrapper.wrap(&mut batch).await;
                     match link.send_batch(lane, &mut batch).await {
-                        Ok(()) => outbox.release(lane, generation, messages, cost),
+                        Ok(()) => {
+                            wrapper.sent(began.elapsed());
+                            outbox.release(lane, generation, &Left { messages, cost, wrapped });
+                        }
                         Err(LinkError::Closed(why)) => return End::Over(why),
                         Err(error @ LinkError::TooLarge { .. }) => {
                             unreachable!("the outbox has the link's limits: {error}")
@@ -226,14 +240,21 @@ impl Work {
 
     /// Reads as long as the owner takes what was read.
     async fn read<L: Link>(self, link: Arc<L>) -> End {
-        let Self { core, index, lane, .. } = self;
-        let mut batch = VecDeque::new();
+        let Self { core, index, lane, agreed, .. } = self;
+        let limit = *link.message_bytes_max().of(lane);
+        let (mut came, mut ready) = (VecDeque::new(), VecDeque::new());
         loop {
-            if let Err(why) = link.receive_batch(lane, &mut batch).await {
+            if let Err(why) = link.receive_batch(lane, &mut came).await {
                 return End::Over(why);
             }
-            core.inbox.push(index, lane, &mut batch);
-            core.inbox.room(index, lane).await;
+            // In steps, since what came small may be large now.
+            while !came.is_empty() {
+                match unpack_some(agreed.receive, limit, &mut came, &mut ready).await {
+                    Ok(sum) => core.inbox.push(index, lane, &mut ready, sum),
+                    Err(error) => return End::Over(Violation::Packed { lane, error }.into()),
+                }
+                core.inbox.room(index, lane).await;
+            }
         }
     }
 }

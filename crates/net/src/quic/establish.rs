@@ -1,8 +1,8 @@
 //! From a connection to a link: whose it is, and the opening of its three lanes.
 //!
 //! The caller opens one stream for each lane and begins each with an opening of eight bytes; the
-//! called node checks whom it has before it answers with the same. So a caller knows that it was
-//! accepted before it sends anything.
+//! called node checks whom it has before it answers with its own. So a caller knows that it was
+//! accepted before it sends anything, and both know what the other can read and means to send.
 
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -19,14 +19,32 @@ use tokio::time::timeout;
 use super::watch::{Seen, Verdict};
 use super::{QuicLink, Shared, close};
 use crate::certs::node_in;
+use crate::codec::{Agreed, Codecs, Offer};
 use crate::error::{CloseReason, Closed, ConnectError, Refusal, Violation};
 use crate::lane::{Lane, PerLane};
 
-/// "ANTI", the version of the lanes' framing, the lane, two bytes of zero.
+/// "ANTI", the version of the lanes' framing, the lane, what the sender of it can read compressed,
+/// and what it means to send compressed.
 const OPENING_BYTES: usize = 8;
 
-const fn opening(lane: Lane) -> [u8; OPENING_BYTES] {
-    [b'A', b'N', b'T', b'I', 1, lane.code(), 0, 0]
+const fn opening(lane: Lane, offer: Offer) -> [u8; OPENING_BYTES] {
+    [b'A', b'N', b'T', b'I', 1, lane.code(), offer.decodes.byte(), offer.sends.byte()]
+}
+
+/// The lane and the offer of an opening, if it is one.
+fn opened(begun: [u8; OPENING_BYTES]) -> Result<(Lane, Offer), Violation> {
+    let [b'A', b'N', b'T', b'I', 1, lane, decodes, sends] = begun else {
+        return Err(Violation::Opening);
+    };
+    let lane = Lane::from_code(lane).ok_or(Violation::Opening)?;
+    let offer = Offer { decodes: Codecs::from_byte(decodes), sends: Codecs::from_byte(sends) };
+    Ok((lane, offer))
+}
+
+/// One side says the same in each of its lanes.
+fn same(offers: PerLane<Offer>) -> Result<Offer, Violation> {
+    let PerLane { control, log, bulk } = offers;
+    if control == log && log == bulk { Ok(control) } else { Err(Violation::Opening) }
 }
 
 /// A lane's stream, its opening read, with what came behind it.
@@ -59,26 +77,16 @@ pub(super) async fn call(
         shared.refusals.note(&refusal, Some(place));
         return Err(refusal.into());
     }
-    let (mut control, mut log, mut bulk) = (
-        open(&mut handle, peer, Lane::Control).await?,
-        open(&mut handle, peer, Lane::Log).await?,
-        open(&mut handle, peer, Lane::Bulk).await?,
-    );
-    let answered = async {
-        let rests = PerLane {
-            control: answer(&mut control, Lane::Control).await?,
-            log: answer(&mut log, Lane::Log).await?,
-            bulk: answer(&mut bulk, Lane::Bulk).await?,
-        };
-        Ok::<_, Closed>(rests)
+    let offer = shared.offer();
+    let streams = PerLane {
+        control: open(&mut handle, peer, opening(Lane::Control, offer)).await?,
+        log: open(&mut handle, peer, opening(Lane::Log, offer)).await?,
+        bulk: open(&mut handle, peer, opening(Lane::Bulk, offer)).await?,
     };
-    let rests = answered.await.map_err(|closed| abandon(&handle, closed))?;
-    let lanes = PerLane {
-        control: Opened { stream: control, rest: rests.control },
-        log: Opened { stream: log, rest: rests.log },
-        bulk: Opened { stream: bulk, rest: rests.bulk },
-    };
-    Ok(QuicLink::new(peer, handle, lanes, shared.config.message_bytes_max))
+    // Boxed: three streams on the way through each other's answers make a large future.
+    let answered = Box::pin(answers(streams, offer)).await;
+    let (lanes, agreed) = answered.map_err(|closed| abandon(&handle, closed))?;
+    Ok(QuicLink::new((peer, agreed), handle, lanes, shared.config.message_bytes_max))
 }
 
 /// The reason of a failed handshake: ours, if it was us who refused.
@@ -107,21 +115,34 @@ fn abandon(handle: &Handle, closed: Closed) -> ConnectError {
 async fn open(
     handle: &mut Handle,
     peer: NodeId,
-    lane: Lane,
+    opening: [u8; OPENING_BYTES],
 ) -> Result<BidirectionalStream, ConnectError> {
     let stream = handle.open_bidirectional_stream().await;
     let mut stream = stream.map_err(|error| close::of_attempt(peer, error))?;
-    let written = stream.send(Bytes::copy_from_slice(&opening(lane))).await;
+    let written = stream.send(Bytes::copy_from_slice(&opening)).await;
     written.map_err(|error| close::of_closed(close::of_stream(error)))?;
     Ok(stream)
 }
 
-async fn answer(stream: &mut BidirectionalStream, lane: Lane) -> Result<Bytes, Closed> {
-    let (begun, rest) = read_opening(stream).await?;
-    if begun != opening(lane) {
+/// The answers of the called side, and what follows from them.
+async fn answers(
+    streams: PerLane<BidirectionalStream>,
+    offer: Offer,
+) -> Result<(PerLane<Opened>, Agreed), Closed> {
+    let (control, control_offer) = answer(streams.control, Lane::Control).await?;
+    let (log, log_offer) = answer(streams.log, Lane::Log).await?;
+    let (bulk, bulk_offer) = answer(streams.bulk, Lane::Bulk).await?;
+    let theirs = same(PerLane { control: control_offer, log: log_offer, bulk: bulk_offer })?;
+    Ok((PerLane { control, log, bulk }, offer.agree(theirs)))
+}
+
+async fn answer(mut stream: BidirectionalStream, lane: Lane) -> Result<(Opened, Offer), Closed> {
+    let (begun, rest) = read_opening(&mut stream).await?;
+    let (found, offer) = opened(begun)?;
+    if found != lane {
         return Err(Violation::Opening.into());
     }
-    Ok(rest)
+    Ok((Opened { stream, rest }, offer))
 }
 
 async fn read_opening(
@@ -207,13 +228,15 @@ impl Establish {
     ) -> Result<QuicLink, Closed> {
         handle.keep_alive(true).map_err(close::of_connection)?;
         let mut lanes = PerLane::<Option<Opened>>::from_fn(|_| None);
+        let mut offers = PerLane::<Offer>::default();
         let accept = async {
             for _ in Lane::ALL {
                 let stream = acceptor.accept_bidirectional_stream().await;
                 let mut stream = stream.map_err(close::of_connection)?.ok_or(Violation::Opening)?;
                 let (begun, rest) = read_opening(&mut stream).await?;
-                let lane = Lane::ALL.into_iter().find(|lane| opening(*lane) == begun);
-                let place = lanes.of_mut(lane.ok_or(Violation::Opening)?);
+                let (lane, offer) = opened(begun)?;
+                *offers.of_mut(lane) = offer;
+                let place = lanes.of_mut(lane);
                 if place.is_some() {
                     return Err(Violation::Opening.into());
                 }
@@ -227,13 +250,15 @@ impl Establish {
         else {
             return Err(Violation::Opening.into());
         };
+        let (offer, theirs) = (self.shared.offer(), same(offers)?);
         for (opened, lane) in
             [(&mut control, Lane::Control), (&mut log, Lane::Log), (&mut bulk, Lane::Bulk)]
         {
-            let answer = Bytes::copy_from_slice(&opening(lane));
+            let answer = Bytes::copy_from_slice(&opening(lane, offer));
             opened.stream.send(answer).await.map_err(close::of_stream)?;
         }
         let lanes = PerLane { control, log, bulk };
-        Ok(QuicLink::new(peer, handle.clone(), lanes, self.shared.config.message_bytes_max))
+        let whom = (peer, offer.agree(theirs));
+        Ok(QuicLink::new(whom, handle.clone(), lanes, self.shared.config.message_bytes_max))
     }
 }

@@ -14,6 +14,7 @@ use tokio::sync::Mutex;
 
 use super::close;
 use super::establish::Opened;
+use crate::codec::Agreed;
 use crate::error::{CloseReason, Closed, LinkError, Violation};
 use crate::framing::{Decoder, Encoder};
 use crate::lane::{Lane, PerLane};
@@ -29,6 +30,7 @@ const READ_PIECES_MAX: usize = 16;
 pub struct QuicLink {
     peer: NodeId,
     handle: Handle,
+    agreed: Agreed,
     limits: PerLane<usize>,
     send: PerLane<Mutex<SendHalf>>,
     receive: PerLane<Mutex<ReceiveHalf>>,
@@ -77,7 +79,7 @@ struct ReceiveHalf {
 
 impl QuicLink {
     pub(super) fn new(
-        peer: NodeId,
+        (peer, agreed): (NodeId, Agreed),
         handle: Handle,
         lanes: PerLane<Opened>,
         limits: PerLane<usize>,
@@ -99,6 +101,7 @@ impl QuicLink {
         let link = Self {
             peer,
             handle,
+            agreed,
             limits,
             send: PerLane { control: control_send, log: log_send, bulk: bulk_send },
             receive: PerLane { control: control_receive, log: log_receive, bulk: bulk_receive },
@@ -170,6 +173,10 @@ impl QuicLink {
 impl Link for QuicLink {
     fn peer(&self) -> NodeId {
         self.peer
+    }
+
+    fn agreed(&self) -> Agreed {
+        self.agreed
     }
 
     fn message_bytes_max(&self) -> PerLane<usize> {

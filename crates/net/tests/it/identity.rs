@@ -4,8 +4,8 @@ use std::process::Command;
 
 use antiphon_net::certs::{CertError, Credentials};
 use antiphon_net::{
-    BindError, Closed, ConnectError, Lane, Link, QuicConfig, QuicTransport, Refusal, ReloadError,
-    Transport, Violation,
+    Agreed, BindError, Closed, Codec, Codecs, ConnectError, Lane, Link, Offer, QuicConfig,
+    QuicTransport, Refusal, ReloadError, Transport, Violation,
 };
 use bytes::{Bytes, BytesMut};
 use s2n_quic::stream::BidirectionalStream;
@@ -235,6 +235,8 @@ async fn garbage_instead_of_an_opening_is_refused() {
         [opening(0), opening(1), opening(1)],
         [opening(0), opening(1), opening(3)],
         [opening(0), opening(1), Bytes::from_static(b"ANTI\x02\x02\0\0")],
+        // It can read LZ4 in one lane and not in the others.
+        [opening(0), opening(1), Bytes::from_static(b"ANTI\x01\x02\x01\0")],
     ] {
         within(async {
             let signer = Signer::new();
@@ -245,6 +247,27 @@ async fn garbage_instead_of_an_opening_is_refused() {
         })
         .await;
     }
+}
+
+/// A later node may name ways to compress that this one does not know.
+#[tokio::test]
+async fn what_an_opening_offers_is_what_both_know() {
+    within(async {
+        let signer = Signer::new();
+        let one = bind(&signer, 1).await;
+        let offers = |codecs| Offer { decodes: codecs, sends: codecs };
+        one.offer(offers(Codecs::of(Codec::Lz4)));
+        let begin =
+            [0, 1, 2].map(|lane| Bytes::from(vec![b'A', b'N', b'T', b'I', 1, lane, 0xff, 2]));
+        let (link, streams) = tokio::join!(one.accept(), streams(&one, &signer, begin));
+        let agreed = Agreed { send: Codecs::of(Codec::Lz4), receive: Codecs::NONE };
+        assert_eq!(link.unwrap().agreed(), agreed);
+        for (lane, mut stream) in (0..).zip(streams) {
+            let answer = stream.receive().await.unwrap().unwrap();
+            assert_eq!(answer[..], [b'A', b'N', b'T', b'I', 1, lane, 1, 1]);
+        }
+    })
+    .await;
 }
 
 #[tokio::test]

@@ -1,6 +1,8 @@
 //! Transports, links and peers as their users meet them, over memory and over QUIC.
 
 #[cfg(test)]
+mod compression;
+#[cfg(test)]
 mod contract;
 #[cfg(test)]
 mod identity;
@@ -51,4 +53,11 @@ contracts! {
     peers::control_comes_first,
     peers::three_nodes_form_a_mesh,
     peers::the_wrong_caller_is_refused,
+    compression::lz4_carries_messages,
+    compression::zstd_carries_messages,
+    compression::each_side_decides_what_it_sends,
+    compression::one_that_says_nothing_is_sent_plain_messages,
+    compression::a_message_at_the_limit_still_fits,
+    compression::two_children_get_the_same_bytes,
+    compression::a_bomb_ends_the_link,
 }

@@ -13,6 +13,7 @@ use crate::contract::ByPeer;
 use crate::world::{World, node, numbered, until};
 
 /// A node, and what its owner holds.
+#[derive(Debug)]
 pub(crate) struct Owner {
     pub(crate) peers: Peers,
     pub(crate) events: PeerEvents,
@@ -53,12 +54,12 @@ pub(crate) fn start(transport: AnyTransport, members: &[(u64, &str)]) -> Owner {
     start_with(transport, PeersConfig::new(members_of(members)))
 }
 
-fn start_with(transport: AnyTransport, config: PeersConfig) -> Owner {
+pub(crate) fn start_with(transport: AnyTransport, config: PeersConfig) -> Owner {
     let (peers, events) = Peers::start(Arc::new(transport), config).unwrap();
     Owner { peers, events }
 }
 
-fn members_of(members: &[(u64, &str)]) -> Vec<Member> {
+pub(crate) fn members_of(members: &[(u64, &str)]) -> Vec<Member> {
     let member = |(id, address): &(u64, &str)| Member {
         id: node(*id),
         addresses: vec![(*address).to_owned()],
@@ -71,7 +72,7 @@ async fn pair(world: &World) -> (Owner, Owner) {
     pair_with(world, |_| {}).await
 }
 
-async fn pair_with(world: &World, set: impl Fn(&mut PeersConfig)) -> (Owner, Owner) {
+pub(crate) async fn pair_with(world: &World, set: impl Fn(&mut PeersConfig)) -> (Owner, Owner) {
     let (one, two) = (world.bind(1).await, world.bind(2).await);
     let addresses = [one.local_address(), two.local_address()];
     let mut config = PeersConfig::new(members_of(&[(1, &addresses[0]), (2, &addresses[1])]));
