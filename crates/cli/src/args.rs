@@ -10,13 +10,13 @@ use crate::output::{Color, Format};
 #[command(
     name = "antiphon",
     version,
-    disable_help_subcommand = false,
+    disable_help_subcommand = true,
     subcommand_required = true,
     arg_required_else_help = true,
     after_help = "Examples:
   antiphon config init > node.toml      an annotated configuration to start from
   antiphon bench --address 127.0.0.1:6379 --duration 10s
-  antiphon completions bash > /etc/bash_completion.d/antiphon
+  antiphon help X0301                   what an error code means, and what to do
 
 Exit codes: 0 done or healthy, 1 failed, 2 wrong usage, 3 not healthy, 4 refused,
 5 outcome unknown, 6 not allowed, 7 an integrity check failed."
@@ -65,6 +65,8 @@ pub(crate) enum Command {
     Man(commands::completions::ManArgs),
     /// Print the version
     Version,
+    /// Print this message, the help of a command, or what an error code means
+    Help(commands::help::HelpArgs),
 }
 
 /// The tree with an environment name on every flag, so that no flag can be without one.

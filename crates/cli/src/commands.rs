@@ -5,6 +5,7 @@ pub(crate) mod cert;
 pub(crate) mod completions;
 pub(crate) mod config;
 pub(crate) mod demo;
+pub(crate) mod help;
 pub(crate) mod log;
 pub(crate) mod serve;
 pub(crate) mod status;
@@ -28,6 +29,7 @@ pub(crate) fn run(command: Command, screen: &mut Screen) -> anyhow::Result<Exit>
         Command::Status(args) => status::run(&args, screen),
         Command::Man(args) => completions::man(&args),
         Command::Config(command) => config::run(&command, screen),
+        Command::Help(args) => help::run(&args, screen),
         Command::Version => {
             screen.answer(&format!("antiphon {}\n", env!("CARGO_PKG_VERSION")))?;
             Ok(Exit::Done)

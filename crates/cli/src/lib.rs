@@ -8,6 +8,7 @@ mod args;
 mod bench;
 mod commands;
 pub mod config;
+mod errors;
 mod exit;
 mod output;
 
@@ -20,10 +21,10 @@ use clap::FromArgMatches;
 /// Wrong usage ends with 2 and help with 0, both printed by the parser itself.
 #[must_use]
 pub fn run() -> ExitCode {
-    let matches = args::command().get_matches();
-    let cli = match args::Cli::from_arg_matches(&matches) {
+    let parsed = args::command().try_get_matches();
+    let cli = match parsed.and_then(|matches| args::Cli::from_arg_matches(&matches)) {
         Ok(cli) => cli,
-        Err(error) => error.exit(),
+        Err(error) => return output::parser_says(&error).into(),
     };
     let mut screen = output::Screen::new(cli.global.output, cli.global.color);
     match commands::run(cli.command, &mut screen) {

@@ -5,7 +5,8 @@ use std::io::{self, IsTerminal, Write};
 use clap::ValueEnum;
 use serde::Serialize;
 
-use crate::exit::Problem;
+use crate::errors::{Code, Explained, Problem};
+use crate::exit::Exit;
 
 /// How an answer is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -14,6 +15,22 @@ pub(crate) enum Format {
     Table,
     /// For programs: one document with a `schema` field.
     Json,
+}
+
+/// Prints what the argument parser has to say: help on stdout, an error with its code on stderr.
+pub(crate) fn parser_says(error: &clap::Error) -> Exit {
+    let said = error.render();
+    if !error.use_stderr() {
+        let text =
+            if io::stdout().is_terminal() { said.ansi().to_string() } else { said.to_string() };
+        // Nobody is left to hear of a failure to help.
+        drop(io::stdout().lock().write_all(text.as_bytes()));
+        return Exit::Done;
+    }
+    let text = if io::stderr().is_terminal() { said.ansi().to_string() } else { said.to_string() };
+    let text = text.replacen("error:", &format!("error[{}]:", Code::Usage), 1);
+    drop(io::stderr().lock().write_all(text.as_bytes()));
+    Exit::Usage
 }
 
 /// When to colour.
@@ -74,10 +91,12 @@ impl Screen {
     /// Says on stderr what went wrong and what to do.
     pub(crate) fn complain(&mut self, error: &anyhow::Error) {
         let (red, plain) = if self.colours_stderr() { ("\x1b[1;31m", "\x1b[0m") } else { ("", "") };
-        self.note(&format!("{red}error:{plain} {error:#}"));
-        if let Some(problem) = error.downcast_ref::<Problem>() {
-            self.note(&format!("  {}", problem.next()));
-        }
+        let code = Code::of(error);
+        self.note(&format!("{red}error[{code}]:{plain} {error:#}"));
+        let Explained { meaning, next, .. } = code.explained();
+        self.note(&format!("  {meaning}"));
+        let next = error.downcast_ref::<Problem>().map_or(*next, Problem::next);
+        self.note(&format!("  {next}"));
     }
 
     fn colours_stderr(&self) -> bool {

@@ -27,7 +27,7 @@ fn page(name: &str) -> PathBuf {
 
 #[test]
 fn commands_that_need_no_cluster() {
-    trycmd::TestCases::new().case("../../docs/operations.md");
+    trycmd::TestCases::new().case("../../docs/operations.md").case("../../docs/errors.md");
 }
 
 #[test]

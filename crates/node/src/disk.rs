@@ -12,6 +12,8 @@ use antiphon_store::{Completion, LogReader, LogStats, Op, Position, StoreError, 
 use bytes::Bytes;
 use tokio::sync::mpsc;
 
+use crate::error::Fatal;
+
 pub(crate) use open::Opened;
 pub(crate) use snapshots::{SnapshotDone, Stored};
 
@@ -41,7 +43,7 @@ pub(crate) enum Done {
     /// A snapshot was written, or not.
     Snapshot(SnapshotDone),
     /// The disk failed, for good.
-    Failed(String),
+    Failed(Fatal),
 }
 
 /// Figures of the log's files.
@@ -126,9 +128,8 @@ impl Disk {
         let taken = self.writer.as_ref().is_some_and(|writer| writer.submit(op).is_ok());
         if !taken && !self.failed {
             self.failed = true;
-            self.tell(Done::Failed(
-                "the log writer takes nothing more; check the device and start again".to_owned(),
-            ));
+            let why = "the log writer takes nothing more; check the device and start again";
+            self.tell(Done::Failed(Fatal::Disk(why.to_owned())));
         }
     }
 
@@ -150,7 +151,7 @@ impl Disk {
             let told = match reader.read(shard, load.after.next(), load.bytes_max) {
                 Ok(batch) => Done::Loaded { load, batch },
                 Err(StoreError::Trimmed { .. }) => Done::Loaded { load, batch: None },
-                Err(error) => Done::Failed(error.to_string()),
+                Err(error) => Done::Failed(Fatal::from(&error)),
             };
             drop(done.send(told));
         });
@@ -192,7 +193,7 @@ fn completed(reader: &LogReader, completion: Completion) -> Option<Done> {
         Completion::Truncated { end, .. } => Some(Done::Truncated(log_end(end))),
         Completion::Restarted { .. } => None,
         Completion::Trimmed { shard, .. } => Some(Done::Trimmed(reader.bounds(shard).base.id)),
-        Completion::Failed(error) => Some(Done::Failed(error.to_string())),
+        Completion::Failed(error) => Some(Done::Failed(Fatal::from(&*error))),
     }
 }
 

@@ -1,6 +1,7 @@
 //! Errors of the node: why it can't start, why it stopped.
 
 use antiphon_proto::{EntryId, Halt};
+use antiphon_store::StoreError;
 
 use crate::machine::ApplyError;
 
@@ -10,6 +11,9 @@ pub enum Fatal {
     /// The disk failed. What it holds of the last write is not known, so it is not tried again.
     #[error("the disk failed: {0}")]
     Disk(String),
+    /// The disk is full. What was acknowledged is on it.
+    #[error("the disk is full: {0}")]
+    Full(String),
     /// Going on could lose data.
     #[error(transparent)]
     Halted(Halt),
@@ -24,6 +28,26 @@ pub enum Fatal {
     Apply(EntryId, ApplyError),
 }
 
+impl From<&StoreError> for Fatal {
+    fn from(error: &StoreError) -> Self {
+        match error {
+            StoreError::Full { .. } => Self::Full(error.to_string()),
+            StoreError::InUse { .. }
+            | StoreError::OtherNode { .. }
+            | StoreError::OtherCluster { .. }
+            | StoreError::Newer { .. }
+            | StoreError::NoSuperblock { .. }
+            | StoreError::ReadOnly { .. }
+            | StoreError::Damaged(_)
+            | StoreError::Trimmed { .. }
+            | StoreError::TooLarge { .. }
+            | StoreError::Sync { .. }
+            | StoreError::Io { .. }
+            | StoreError::Stopped => Self::Disk(error.to_string()),
+        }
+    }
+}
+
 /// Why a node can't start.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
@@ -32,7 +56,7 @@ pub enum StartError {
     Config(String),
     /// The data directory can't be used.
     #[error(transparent)]
-    Store(#[from] antiphon_store::StoreError),
+    Store(#[from] StoreError),
     /// The state could not be restored from its snapshot.
     #[error("the snapshot at entry {at} can't be restored: {error}")]
     Restore {

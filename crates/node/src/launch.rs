@@ -291,7 +291,7 @@ impl<M: Machine> Node<M> {
             (None, Ok(())) => Ok(()),
             (None, Err(why)) => {
                 error!(%why, "failed to close the data directory in order");
-                Err(Fatal::Disk(why.to_string()))
+                Err(Fatal::from(&why))
             }
         }
     }

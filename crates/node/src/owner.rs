@@ -161,7 +161,7 @@ impl<M: Machine> Owner<M> {
             Done::Trimmed(base) => self.step(Event::Trimmed(base)),
             Done::Loaded { load, batch } => self.step(Event::Loaded { load, batch }),
             Done::Snapshot(outcome) => self.on_snapshot(outcome),
-            Done::Failed(error) => self.fail(Fatal::Disk(error)),
+            Done::Failed(fatal) => self.fail(fatal),
         }
     }
 

@@ -4,7 +4,7 @@
 use std::net::{SocketAddr, TcpListener, UdpSocket};
 
 use crate::commands::demo::{Cluster, DemoArgs};
-use crate::exit::{Exit, Problem};
+use crate::errors::{Code, Problem};
 
 /// Where a place for the ports is looked for.
 const PORTS: std::ops::Range<u16> = 20_000..29_000;
@@ -28,8 +28,7 @@ pub(crate) struct OwnCluster {
 /// A [`Problem`] when no cluster can be started.
 pub(crate) fn start_cluster() -> Result<OwnCluster, Problem> {
     let failed = |error: anyhow::Error| {
-        let next = "or name a server: antiphon bench --address 127.0.0.1:6379";
-        Problem::new(Exit::Failed, format!("cannot start a cluster: {error:#}"), next)
+        Problem::new(Code::BenchCluster, format!("cannot start a cluster: {error:#}"))
     };
     let first = PORTS.step_by(STEP).find(|first| are_free(*first)).ok_or_else(|| {
         failed(anyhow::anyhow!("no {} free ports in a row from {}", 3 * NODES, PORTS.start))

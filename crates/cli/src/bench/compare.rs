@@ -3,11 +3,9 @@
 use std::fmt::Write as _;
 use std::path::Path;
 
-use anyhow::Context;
-
 use crate::bench::plan::Load;
 use crate::bench::report::{Report, SCHEMA, duration, grouped};
-use crate::exit::{Exit, Problem};
+use crate::errors::{Code, Coded, Problem};
 
 /// The earlier report in `path`.
 ///
@@ -15,13 +13,13 @@ use crate::exit::{Exit, Problem};
 /// When there is none, or it is of another kind.
 pub(crate) fn load(path: &Path) -> anyhow::Result<Report> {
     let name = path.display();
-    let text = std::fs::read_to_string(path).with_context(|| format!("cannot read {name}"))?;
+    let text =
+        std::fs::read_to_string(path).coded(Code::ReadFile, || format!("cannot read {name}"))?;
     let report: Report = serde_json::from_str(&text)
-        .with_context(|| format!("{name} is not a report of antiphon bench"))?;
+        .coded(Code::BenchReport, || format!("{name} is not a report of antiphon bench"))?;
     if report.schema != SCHEMA {
         let what = format!("{name} has schema {}, this version reads {SCHEMA}", report.schema);
-        let next = "make the earlier report again with this version";
-        return Err(Problem::new(Exit::Refused, what, next).into());
+        return Err(Problem::new(Code::BenchReport, what).into());
     }
     Ok(report)
 }
@@ -82,11 +80,8 @@ fn refuse_other_load(now: &Load, then: &Load) -> Result<(), Problem> {
     if now == then {
         return Ok(());
     }
-    Err(Problem::new(
-        Exit::Refused,
-        "the two runs had different loads, so their figures cannot be compared",
-        format!("then: {then:?}\n  now:  {now:?}"),
-    ))
+    let what = "the two runs had different loads, so their figures cannot be compared";
+    Err(Problem::new(Code::BenchReport, format!("{what}\n  then: {then:?}\n  now:  {now:?}")))
 }
 
 #[cfg(test)]

@@ -5,12 +5,10 @@ use std::net::{SocketAddr, TcpStream};
 use std::ops::Range;
 use std::time::Duration;
 
-use anyhow::{Context, bail};
-
 use crate::bench::plan::Plan;
 use crate::bench::scan::{Reply, scan};
 use crate::bench::wire::{Requests, request};
-use crate::exit::{Exit, Problem};
+use crate::errors::{Code, Coded, Problem};
 
 /// Requests in flight while keys are filled or read back.
 const GROUP: usize = 256;
@@ -39,11 +37,11 @@ impl Dialled {
         stream.set_write_timeout(Some(plan.patience))?;
         let mut dialled = Self { stream, address, rest: Vec::new() };
         if let Some(password) = &plan.password {
-            dialled.introduce(&[b"AUTH", password.as_bytes()], Exit::NotAllowed)?;
+            dialled.introduce(&[b"AUTH", password.as_bytes()], Code::Denied)?;
         }
-        dialled.introduce(&[b"PING"], Exit::NotAllowed)?;
+        dialled.introduce(&[b"PING"], Code::Denied)?;
         if let Some(policy) = &plan.load.policy {
-            dialled.introduce(&[b"XPOLICY", policy.as_bytes()], Exit::Refused)?;
+            dialled.introduce(&[b"XPOLICY", policy.as_bytes()], Code::BenchRefused)?;
         }
         Ok(dialled)
     }
@@ -90,7 +88,8 @@ impl Dialled {
             | Reply::Null
             | Reply::Push
             | Reply::Other => {
-                bail!("{address} does not take the first write of key {key}: {}", say(reply))
+                let said = say(reply);
+                broken(format!("{address} does not take the first write of key {key}: {said}"))
             }
         })
     }
@@ -115,24 +114,29 @@ impl Dialled {
                 | Reply::Error(_)
                 | Reply::Integer(_)
                 | Reply::Push
-                | Reply::Other => bail!("{address} does not read key {key}: {}", say(reply)),
+                | Reply::Other => {
+                    let said = say(reply);
+                    return broken(format!("{address} does not read key {key}: {said}"));
+                }
             }
             Ok(())
         })
     }
 
-    fn introduce(&mut self, arguments: &[&[u8]], refusal: Exit) -> anyhow::Result<()> {
+    fn introduce(&mut self, arguments: &[&[u8]], refusal: Code) -> anyhow::Result<()> {
         let mut out = Vec::new();
         request(&mut out, arguments);
         let address = self.address;
         let name = String::from_utf8_lossy(arguments.first().copied().unwrap_or_default());
         let mut answer = Ok(());
-        self.stream.write_all(&out).with_context(|| format!("cannot write to {address}"))?;
+        self.stream
+            .write_all(&out)
+            .coded(Code::BenchConnection, || format!("cannot write to {address}"))?;
         self.answers(1, |reply| {
             if let Reply::Error(text) = reply {
                 let text = String::from_utf8_lossy(text);
                 let what = format!("{address} refuses {name}: {text}");
-                answer = Err(Problem::new(refusal, what, advice(&text)));
+                answer = Err(Problem::new(refusal, what).or_do(advice(&text)));
             }
             Ok(())
         })?;
@@ -155,7 +159,7 @@ impl Dialled {
             }
             self.stream
                 .write_all(&out)
-                .with_context(|| format!("cannot write to {}", self.address))?;
+                .coded(Code::BenchConnection, || format!("cannot write to {}", self.address))?;
             let mut of = group.iter();
             self.answers(group.len(), |reply| {
                 let key = *of.next().expect("as many answers as keys are read");
@@ -188,9 +192,10 @@ impl Dialled {
             if left > 0 {
                 let address = self.address;
                 let read = self.stream.read(&mut scratch);
-                let read = read.with_context(|| format!("no answer from {address}"))?;
+                let read =
+                    read.coded(Code::BenchConnection, || format!("no answer from {address}"))?;
                 if read == 0 {
-                    bail!("{address} closed the connection");
+                    return broken(format!("{address} closed the connection"));
                 }
                 self.rest.extend(scratch.iter().take(read));
             }
@@ -200,13 +205,12 @@ impl Dialled {
 }
 
 fn connect(address: SocketAddr, patience: Duration) -> Result<TcpStream, Problem> {
-    TcpStream::connect_timeout(&address, patience).map_err(|error| {
-        Problem::new(
-            Exit::Failed,
-            format!("cannot connect to {address}: {error}"),
-            "is the server running, and is this the address of its Redis port?",
-        )
-    })
+    TcpStream::connect_timeout(&address, patience)
+        .coded(Code::BenchConnection, || format!("cannot connect to {address}"))
+}
+
+fn broken(what: String) -> anyhow::Result<()> {
+    Err(Problem::new(Code::BenchConnection, what).into())
 }
 
 fn say(reply: Reply<'_>) -> String {
@@ -223,9 +227,9 @@ fn say(reply: Reply<'_>) -> String {
 
 fn advice(refusal: &str) -> &'static str {
     match refusal.split(' ').next() {
-        Some("NOAUTH") => "give the password with --password-file",
-        Some("WRONGPASS") => "check the file given with --password-file",
-        Some("ERR") => "this server may not know the command: leave the flag out",
-        Some(_) | None => "see the log of the server",
+        Some("NOAUTH") => "Give the password with --password-file.",
+        Some("WRONGPASS") => "Check the file given with --password-file.",
+        Some("ERR") => "This server may not know the command: leave the flag out.",
+        Some(_) | None => "See the log of the server.",
     }
 }

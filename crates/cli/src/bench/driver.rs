@@ -5,7 +5,6 @@ use std::io;
 use std::net::TcpStream;
 use std::time::Duration;
 
-use anyhow::Context;
 use mio::{Events, Interest, Poll, Token};
 
 use crate::bench::clock::{Clock, Nanos, Window};
@@ -18,6 +17,7 @@ use crate::bench::tally::Tally;
 use crate::bench::timer::Timer;
 use crate::bench::wire::Requests;
 use crate::bench::work::{Kind, Work};
+use crate::errors::{Code, Coded};
 
 /// Bytes read at once, by all connections in turn.
 const SCRATCH_BYTES: usize = 256 << 10;
@@ -93,8 +93,9 @@ impl<'a> Driver<'a> {
         ready: Vec<Ready>,
     ) -> anyhow::Result<Self> {
         let (clock, window) = clocked;
-        let poll = Poll::new().context("cannot make a poll")?;
-        let timer = Timer::new(poll.registry(), TIMER).context("cannot make a timer")?;
+        let poll = Poll::new().coded(Code::Other, || "cannot make a poll".to_owned())?;
+        let timer = Timer::new(poll.registry(), TIMER)
+            .coded(Code::Other, || "cannot make a timer".to_owned())?;
         let mut connections = Vec::with_capacity(ready.len());
         for (token, ready) in ready.into_iter().enumerate() {
             let stream = mio::net::TcpStream::from_std(ready.stream);
@@ -138,7 +139,7 @@ impl<'a> Driver<'a> {
             let nap = self.nap(now)?;
             match self.poll.poll(&mut events, Some(nap)) {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-                other => other.context("cannot poll")?,
+                other => other.coded(Code::Other, || "cannot poll".to_owned())?,
             }
             for event in &events {
                 if event.token() != TIMER {

@@ -5,7 +5,6 @@ use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
 
 use antiphon::Level;
-use anyhow::Context;
 use clap::{Args, ValueEnum};
 
 use crate::bench::cluster::start_cluster;
@@ -13,7 +12,8 @@ use crate::bench::compare;
 use crate::bench::plan::{Length, Load, Plan};
 use crate::bench::report::Report;
 use crate::bench::run;
-use crate::exit::{Exit, Problem};
+use crate::errors::{Code, Coded, Problem};
+use crate::exit::Exit;
 use crate::output::{Format, Screen};
 
 /// Shortest value that tells its write from all others.
@@ -134,16 +134,20 @@ pub(crate) fn run(args: &BenchArgs, screen: &mut Screen) -> anyhow::Result<Exit>
     let report = run::execute(&plan, &pids)?;
     drop(own);
     answer(args, &report, screen)?;
-    let mut exit = judge(&report, args.allow_errors, screen);
-    if let Some(earlier) = earlier {
-        let comparison = compare::compare(&report, &earlier, args.tolerance)?;
-        screen.note(comparison.text.trim_end());
-        if !comparison.regressions.is_empty() {
-            screen.note(&format!("regression: {}", comparison.regressions.join(", ")));
-            exit = if exit == Exit::Done { Exit::Failed } else { exit };
+    let regressions = match earlier {
+        Some(earlier) => {
+            let comparison = compare::compare(&report, &earlier, args.tolerance)?;
+            screen.note(comparison.text.trim_end());
+            comparison.regressions
         }
+        None => Vec::new(),
+    };
+    judge(&report, args.allow_errors)?;
+    if !regressions.is_empty() {
+        let what = format!("regression: {}", regressions.join(", "));
+        return Err(Problem::new(Code::BenchRegression, what).into());
     }
-    Ok(exit)
+    Ok(Exit::Done)
 }
 
 fn answer(args: &BenchArgs, report: &Report, screen: &mut Screen) -> anyhow::Result<()> {
@@ -158,25 +162,25 @@ fn answer(args: &BenchArgs, report: &Report, screen: &mut Screen) -> anyhow::Res
     if let Some(path) = args.json.as_ref().filter(|_| !to_stdout) {
         let mut text = serde_json::to_string_pretty(report)?;
         text.push('\n');
-        std::fs::write(path, text).with_context(|| format!("cannot write {}", path.display()))?;
+        std::fs::write(path, text)
+            .coded(Code::WriteFile, || format!("cannot write {}", path.display()))?;
     }
     Ok(())
 }
 
-fn judge(report: &Report, allow_errors: bool, screen: &mut Screen) -> Exit {
+/// Whether the run was as it must be.
+fn judge(report: &Report, allow_errors: bool) -> Result<(), Problem> {
     if report.wrong > 0 {
-        screen.note(&format!("{} of {} values were wrong", report.wrong, report.verified));
-        return Exit::Integrity;
+        let what = format!("{} of {} values were wrong", report.wrong, report.verified);
+        return Err(Problem::new(Code::BenchWrong, what));
     }
     if report.operations == 0 {
-        screen.note("no operation was answered");
-        return Exit::Failed;
+        return Err(Problem::new(Code::BenchFailed, "no operation was answered"));
     }
     if !report.errors.is_empty() && !allow_errors {
-        screen.note("some operations failed; --allow-errors accepts that");
-        return Exit::Failed;
+        return Err(Problem::new(Code::BenchFailed, "some operations failed"));
     }
-    Exit::Done
+    Ok(())
 }
 
 /// The plan that the flags describe; its addresses are empty when none was given.
@@ -185,7 +189,7 @@ fn plan(args: &BenchArgs) -> anyhow::Result<Plan> {
     let addresses = args.address.iter().map(|text| resolve(text)).collect::<Result<_, _>>()?;
     let password = args.password_file.as_ref().map(|path| {
         let text = std::fs::read_to_string(path);
-        let text = text.with_context(|| format!("cannot read {}", path.display()))?;
+        let text = text.coded(Code::ReadFile, || format!("cannot read {}", path.display()))?;
         anyhow::Ok(text.trim_end_matches(['\r', '\n']).to_owned())
     });
     let length = match args.requests {
@@ -224,28 +228,28 @@ fn refuse_contradictions(args: &BenchArgs) -> Result<(), Problem> {
     let needed = crate::bench::wire::key_bytes_min(args.keys);
     if args.key_bytes < needed {
         let what = format!("{} B cannot tell {} keys apart", args.key_bytes, args.keys);
-        return refuse(what, &format!("--key-bytes {needed} can"));
+        return refuse(what, &format!("--key-bytes {needed} can."));
     }
     if args.threads > args.clients {
         let what = format!("{} threads have only {} clients", args.threads, args.clients);
-        return refuse(what, "give each thread a client at least");
+        return refuse(what, "Give each thread a client at least.");
     }
     if args.duration.is_zero() || args.timeout.is_zero() {
-        return refuse("a time of zero measures nothing".to_owned(), "try --duration 10s");
+        return refuse("a time of zero measures nothing".to_owned(), "Try --duration 10s.");
     }
     if args.verify && args.keys < args.clients {
         let what = format!("--verify gives each client keys of its own, and {} are", args.keys);
-        return refuse(format!("{what} too few for {} clients", args.clients), "raise --keys");
+        return refuse(format!("{what} too few for {} clients", args.clients), "Raise --keys.");
     }
     if args.verify && args.value_bytes < VERIFIED_VALUE_BYTES_MIN {
         let what = format!("--verify cannot tell values of {} B apart", args.value_bytes);
-        return refuse(what, "use --value-bytes 8 or more");
+        return refuse(what, "Use --value-bytes 8 or more.");
     }
     Ok(())
 }
 
 fn resolve(text: &str) -> Result<SocketAddr, Problem> {
-    let next = "an address is HOST:PORT, such as 127.0.0.1:6379 or [::1]:6379";
+    let next = "An address is HOST:PORT, such as 127.0.0.1:6379 or [::1]:6379.";
     let mut found = text
         .to_socket_addrs()
         .map_err(|error| Problem::usage(format!("cannot use the address {text}: {error}"), next))?;

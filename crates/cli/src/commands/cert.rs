@@ -5,12 +5,13 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::SystemTime;
 
-use antiphon_net::certs::{self, CertError, CertInfo, IssueRequest, IssuedFiles};
+use antiphon_net::certs::{self, CertInfo, IssueRequest, IssuedFiles};
 use antiphon_proto::NodeId;
 use clap::{Args, Subcommand};
 use serde::Serialize;
 
-use crate::exit::{Exit, Problem};
+use crate::errors::certificate_problem;
+use crate::exit::Exit;
 use crate::output::{Format, Screen};
 
 /// Name and version of the document.
@@ -104,7 +105,7 @@ pub(crate) fn run(command: &CertCommand, screen: &mut Screen) -> anyhow::Result<
                 return preview(&[args.dir.join("ca.pem"), args.dir.join("ca.key")], screen);
             }
             let files = certs::init_ca(&args.dir, &args.cluster, args.overwrite)
-                .map_err(|error| problem(&error))?;
+                .map_err(|error| certificate_problem(&error))?;
             report(&files, screen)
         }
         CertCommand::Issue(args) => {
@@ -119,7 +120,7 @@ pub(crate) fn run(command: &CertCommand, screen: &mut Screen) -> anyhow::Result<
                 days: args.days,
             };
             let files = certs::issue(&args.dir, &request, args.overwrite)
-                .map_err(|error| problem(&error))?;
+                .map_err(|error| certificate_problem(&error))?;
             report(&files, screen)
         }
         CertCommand::Show(args) => show(args, screen),
@@ -144,7 +145,7 @@ fn show(args: &ShowArgs, screen: &mut Screen) -> anyhow::Result<Exit> {
     let now = SystemTime::now();
     let mut shown = Vec::new();
     for file in &args.files {
-        for info in certs::show(file).map_err(|error| problem(&error))? {
+        for info in certs::show(file).map_err(|error| certificate_problem(&error))? {
             shown.push(Shown::of(file.display().to_string(), &info, now));
         }
     }
@@ -159,31 +160,6 @@ fn show(args: &ShowArgs, screen: &mut Screen) -> anyhow::Result<Exit> {
     }
     let all = shown.iter().all(|shown| shown.valid);
     Ok(if all { Exit::Done } else { Exit::Unhealthy })
-}
-
-fn problem(error: &CertError) -> anyhow::Error {
-    let (exit, next) = match error {
-        CertError::Exists { .. } => (Exit::Refused, "use --overwrite to replace it"),
-        CertError::Missing { .. } => (Exit::Failed, "`antiphon cert init` makes an authority"),
-        CertError::Read { .. } | CertError::Write { .. } => {
-            (Exit::Failed, "check the directory and its permissions")
-        }
-        CertError::Name { .. } => (Exit::Usage, "choose another name"),
-        CertError::Expired { .. } | CertError::NotYetValid { .. } => {
-            (Exit::NotAllowed, "make a new one, or set the clock")
-        }
-        CertError::Unreadable { .. }
-        | CertError::Key { .. }
-        | CertError::KeyMismatch { .. }
-        | CertError::NotAuthority { .. }
-        | CertError::Identity(_)
-        | CertError::Library(_) => (Exit::Failed, "is this the right file?"),
-    };
-    let what = match std::error::Error::source(error) {
-        Some(source) => format!("{error}: {source}"),
-        None => error.to_string(),
-    };
-    Problem::new(exit, what, next).into()
 }
 
 #[derive(Debug, Serialize)]

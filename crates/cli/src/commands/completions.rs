@@ -2,10 +2,10 @@
 
 use std::path::PathBuf;
 
-use anyhow::Context;
 use clap::Args;
 use clap_complete::Shell;
 
+use crate::errors::{Code, Coded};
 use crate::exit::Exit;
 use crate::output::Screen;
 
@@ -49,6 +49,6 @@ pub(crate) fn completions(args: &CompletionsArgs, screen: &mut Screen) -> anyhow
 /// When a page cannot be written.
 pub(crate) fn man(args: &ManArgs) -> anyhow::Result<Exit> {
     let into = || format!("cannot write pages into {}", args.dir.display());
-    clap_mangen::generate_to(crate::args::command(), &args.dir).with_context(into)?;
+    clap_mangen::generate_to(crate::args::command(), &args.dir).coded(Code::WriteFile, into)?;
     Ok(Exit::Done)
 }

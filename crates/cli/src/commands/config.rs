@@ -2,7 +2,6 @@
 
 use std::path::{Path, PathBuf};
 
-use anyhow::Context;
 use clap::{Args, CommandFactory, Subcommand};
 use serde::Serialize;
 
@@ -10,7 +9,8 @@ use crate::args::Cli;
 use crate::config::{
     Layers, NodeConfig, Refused, Scope, Sources, annotated, check, sections, with_origins,
 };
-use crate::exit::{Exit, Problem};
+use crate::errors::{Code, Coded, Problem};
+use crate::exit::Exit;
 use crate::output::{Format, Screen};
 
 /// Name and version of the document.
@@ -140,7 +140,8 @@ pub(crate) fn layers_of(path: &Path) -> anyhow::Result<Layers> {
 }
 
 fn read(path: &Path) -> anyhow::Result<String> {
-    std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))
+    let text = std::fs::read_to_string(path);
+    Ok(text.coded(Code::ReadFile, || format!("cannot read {}", path.display()))?)
 }
 
 fn usual_places() -> Vec<PathBuf> {
@@ -167,8 +168,7 @@ fn names_of_flags(command: &clap::Command, names: &mut Vec<String>) {
 }
 
 pub(crate) fn refused(refused: &Refused) -> anyhow::Error {
-    let next = "`antiphon config init` explains every key";
-    Problem::new(Exit::Failed, refused.to_string(), next).into()
+    Problem::new(Code::Config, refused.to_string()).into()
 }
 
 fn key_and_value(text: &str) -> Result<(String, String), String> {

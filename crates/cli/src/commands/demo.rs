@@ -16,7 +16,8 @@ use crate::commands::demo::layout::Layout;
 use crate::commands::demo::load::Load;
 use crate::commands::demo::nodes::Nodes;
 use crate::config::ShapeKind;
-use crate::exit::{Exit, Problem};
+use crate::errors::{Code, Problem};
+use crate::exit::Exit;
 use crate::output::Screen;
 
 /// A demo that is not ready after this long says so and ends.
@@ -156,8 +157,7 @@ pub(crate) fn run(args: &DemoArgs, screen: &mut Screen) -> anyhow::Result<Exit> 
                         screen.note(&line);
                     }
                     if nodes.is_empty() {
-                        let next = "their logs are beside their data; start them again with --keep";
-                        return Err(Problem::new(Exit::Failed, "no node is left", next).into());
+                        return Err(Problem::new(Code::DemoEmpty, "no node is left").into());
                     }
                 }
                 _ = terminate.recv() => break,

@@ -12,7 +12,8 @@ use antiphon_store::{Damage, Disk, RealDisk, StoreError};
 use clap::{Args, Subcommand};
 use serde::Serialize;
 
-use crate::exit::{Exit, Problem};
+use crate::errors::{Code, Coded, store_problem};
+use crate::exit::Exit;
 use crate::output::{Format, Screen};
 
 /// Name and version of the document.
@@ -65,12 +66,16 @@ pub(crate) struct VerifyArgs {
 /// # Errors
 /// When the directory cannot be read or is none of ours.
 pub(crate) fn run(command: &LogCommand, screen: &mut Screen) -> anyhow::Result<Exit> {
+    let (LogCommand::Inspect(InspectArgs { dir, .. }) | LogCommand::Verify(VerifyArgs { dir })) =
+        command;
+    // The store takes a directory that is not there for an empty one.
+    std::fs::read_dir(dir).coded(Code::ReadFile, || format!("cannot read {}", dir.display()))?;
     let disk: Arc<dyn Disk> = Arc::new(RealDisk);
     let (mut shown, damaged) = match command {
         LogCommand::Inspect(args) => {
-            let found = inspect::open(&disk, &args.dir).map_err(|error| problem(&error))?;
+            let found = inspect::open(&disk, &args.dir).map_err(|error| store_problem(&error))?;
             let mut shown = Shown::of(&found);
-            shown.entries = entries(&found, args).map_err(|error| problem(&error))?;
+            shown.entries = entries(&found, args).map_err(|error| store_problem(&error))?;
             (shown, false)
         }
         LogCommand::Verify(args) => {
@@ -82,7 +87,7 @@ pub(crate) fn run(command: &LogCommand, screen: &mut Screen) -> anyhow::Result<E
                 }
             };
             let found = inspect::verify(&disk, &args.dir, progress);
-            let found = found.map_err(|error| problem(&error))?;
+            let found = found.map_err(|error| store_problem(&error))?;
             let damaged = !found.damage.is_empty() || found.recovery.amnesia;
             (Shown::of(&found), damaged)
         }
@@ -107,28 +112,6 @@ fn entries(found: &Inspection, args: &InspectArgs) -> Result<Vec<EntryShown>, St
         if shown.len() < left { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
     })?;
     Ok(shown)
-}
-
-fn problem(error: &StoreError) -> anyhow::Error {
-    // The store's texts end with the next step, after the last semicolon.
-    let text = error.to_string();
-    let (what, next) = text.rsplit_once("; ").unwrap_or((&text, "see the directory's files"));
-    let exit = match error {
-        StoreError::Damaged(_) => Exit::Integrity,
-        StoreError::ReadOnly { .. } => Exit::NotAllowed,
-        StoreError::InUse { .. }
-        | StoreError::OtherNode { .. }
-        | StoreError::OtherCluster { .. }
-        | StoreError::Newer { .. }
-        | StoreError::Trimmed { .. } => Exit::Refused,
-        StoreError::NoSuperblock { .. }
-        | StoreError::Full { .. }
-        | StoreError::TooLarge { .. }
-        | StoreError::Sync { .. }
-        | StoreError::Io { .. }
-        | StoreError::Stopped => Exit::Failed,
-    };
-    Problem::new(exit, what, next).into()
 }
 
 /// What a data directory holds.

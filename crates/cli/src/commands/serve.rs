@@ -6,14 +6,15 @@ pub(crate) mod setup;
 use std::io::Read;
 use std::time::Duration;
 
-use antiphon::StartError;
-use antiphon_server::{ServeError, Serving, Setup};
+use antiphon::{Fatal, StartError};
+use antiphon_server::{HttpError, ListenError, ServeError, Serving, Setup};
 use clap::Args;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::commands::config::ConfigArgs;
 use crate::config::{NodeConfig, Scope, TransportKind, check};
-use crate::exit::{Exit, Problem};
+use crate::errors::{Code, Problem, store_problem};
+use crate::exit::Exit;
 use crate::output::Screen;
 
 /// What a node says when all its ports are open.
@@ -88,15 +89,14 @@ async fn serve(
     loop {
         tokio::select! {
             outcome = &mut ended => {
-                outcome?;
+                outcome.map_err(|fatal| stopped(&fatal))?;
                 screen.note(&format!("node {node} has stopped"));
                 return Ok(Exit::Done);
             }
             () = signals.stop() => {}
         }
         if asked {
-            let next = "what was acknowledged is on disk; start the node again";
-            return Err(Problem::new(Exit::Failed, "stopped at once", next).into());
+            return Err(Problem::new(Code::StoppedAtOnce, "stopped at once").into());
         }
         asked = true;
         screen.note("stopping; once more to stop at once");
@@ -130,18 +130,36 @@ impl Signals {
     }
 }
 
-/// The reader's next step for what keeps a node from serving.
-pub(crate) fn explained(error: &ServeError) -> anyhow::Error {
-    let next = match error {
-        ServeError::Node(StartError::Links(_)) => {
-            "check peer.listen and the certificate; `antiphon config check` looks at both"
+/// What keeps a node from serving.
+pub(crate) fn explained(error: &ServeError) -> Problem {
+    let code = match error {
+        ServeError::Node(StartError::Store(error)) => return store_problem(error),
+        ServeError::Node(StartError::Links(_)) => Code::Links,
+        ServeError::Node(StartError::Restore { .. } | StartError::State { .. }) => Code::State,
+        ServeError::Node(StartError::Config(_)) | ServeError::Listen(ListenError::Config(_)) => {
+            Code::Config
         }
-        ServeError::Node(_) => "`antiphon config check` looks at the machine without starting",
-        ServeError::Listen(_) => "choose another address by resp.listen, or stop who has it",
-        ServeError::Http(_) => "choose another address by http.listen, or stop who has it",
-        ServeError::Stopped(_) => "the log above says what happened before",
+        ServeError::Node(StartError::Thread(_)) | ServeError::Http(HttpError::Start(_)) => {
+            Code::Other
+        }
+        ServeError::Listen(ListenError::Bind { .. }) => Code::ClientPort,
+        ServeError::Listen(ListenError::Tls(_)) => Code::ClientTls,
+        ServeError::Http(HttpError::Bind { .. }) => Code::PagesPort,
+        ServeError::Stopped(fatal) => return stopped(fatal),
     };
-    Problem::new(Exit::Failed, error.to_string(), next).into()
+    Problem::new(code, error.to_string())
+}
+
+/// Why a node stopped by itself.
+pub(crate) fn stopped(fatal: &Fatal) -> Problem {
+    let code = match fatal {
+        Fatal::Disk(_) => Code::Disk,
+        Fatal::Full(_) => Code::Full,
+        Fatal::Halted(_) => Code::Halted,
+        Fatal::Links | Fatal::Front => Code::Fault,
+        Fatal::Apply(..) => Code::Unappliable,
+    };
+    Problem::new(code, fatal.to_string())
 }
 
 /// The library's events go to stderr, with time and level.

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use clap::{Args, ValueEnum};
 
 use crate::commands::status::view::View;
+use crate::errors::{Code, Problem};
 use crate::exit::Exit;
 use crate::output::{Format, Screen};
 
@@ -66,6 +67,11 @@ pub(crate) fn run(args: &StatusArgs, screen: &mut Screen) -> anyhow::Result<Exit
             match screen.format() {
                 Format::Json => screen.answer_json(&view)?,
                 Format::Table => screen.answer(&view.text())?,
+            }
+            if !there {
+                let waited = humantime::format_duration(args.timeout);
+                let what = format!("what was waited for did not come within {waited}");
+                return Err(Problem::new(Code::WaitOver, what).into());
             }
             return Ok(if good { Exit::Done } else { Exit::Unhealthy });
         }

@@ -246,5 +246,8 @@ fn nobody_there_ends_with_1() {
     let output = antiphon(&["bench", "-n", "1", "--address", &gone]);
     assert_eq!(output.status.code(), Some(1));
     let hint = text(&output.stderr);
-    assert!(hint.contains("cannot connect") && hint.contains("is the server running"), "{hint}");
+    assert!(
+        hint.contains("cannot connect") && hint.contains("that the server is running"),
+        "{hint}"
+    );
 }

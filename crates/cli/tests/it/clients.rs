@@ -169,7 +169,7 @@ fn strangers_are_few_and_do_not_stay() {
 fn other_machines_are_kept_out_until_there_is_a_password_or_tls() {
     let mut cluster = Cluster::new(1, &[]);
     cluster.set(&format!("resp.listen=0.0.0.0:{}", cluster.resp(1)));
-    let said = cluster.refused(1);
+    let said = cluster.refused(1, "X0101");
     assert!(said.contains("needs `resp.password_file` or `resp.tls_cert`"), "{said}");
     assert!(!cluster.data(1).exists(), "nothing was begun");
 }

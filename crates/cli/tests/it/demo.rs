@@ -135,10 +135,8 @@ fn a_port_in_use_is_named() {
     let first_port = free_ports(PORTS);
     let taken = TcpListener::bind(("127.0.0.1", first_port + 1)).expect("it was free");
     let mut command = command(dir.path(), first_port, &["--no-load"]);
-    let mut process = Process::start(&mut command, dir.path().join("demo.txt"));
-    let status = process.ended();
-    let said = process.log();
-    assert_eq!(status.code(), Some(1), "{said}");
+    let process = Process::start(&mut command, dir.path().join("demo.txt"));
+    let said = crate::kit::failed(process, "X0801");
     let address = taken.local_addr().expect("bound");
     assert!(said.contains(&format!("{address}: Address already in use")), "{said}");
     assert!(said.contains("--resp-port"), "{said}");

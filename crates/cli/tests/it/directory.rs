@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use antiphon_proto::crc32c;
 use rustix::process::Signal;
 
-use crate::kit::{Client, Cluster, Dice, flip, is_installed, newest, until, until_so};
+use crate::kit::{Client, Cluster, Dice, failed, flip, is_installed, newest, until, until_so};
 
 /// Writes keys one after the other, each answered before the next: each is a group on disk.
 #[track_caller]
@@ -22,7 +22,7 @@ fn fill(cluster: &Cluster, count: usize) {
 #[test]
 fn a_directory_belongs_to_one_process() {
     let mut cluster = Cluster::start(1, &[]);
-    let said = cluster.refused(1);
+    let said = cluster.refused(1, "X0301");
     let data = cluster.data(1);
     let pid = cluster.node(1).pid();
     assert!(said.contains(&format!("{} is in use by process {pid}", data.display())), "{said}");
@@ -37,12 +37,12 @@ fn a_directory_of_somebody_else_is_refused() {
     cluster.stop(2);
     let before = files(&cluster.data(2));
     cluster.set(&format!("node.data_dir={}", cluster.data(2).display()));
-    let said = cluster.refused(1);
+    let said = cluster.refused(1, "X0302");
     assert!(said.contains("belongs to node 2, not to node 1"), "{said}");
     // Links in memory ask for no certificate, so only the directory tells that it is another's.
     cluster.set("cluster.name=bakery");
     cluster.set("peer.transport=memory");
-    let said = cluster.refused(2);
+    let said = cluster.refused(2, "X0302");
     assert!(said.contains("belongs to cluster \"shop\", not to \"bakery\""), "{said}");
     assert_eq!(files(&cluster.data(2)), before, "nothing was changed in it");
 }
@@ -73,7 +73,7 @@ fn a_directory_of_a_newer_version_is_refused() {
     let sum = crc32c(&bytes[4..]);
     bytes[..4].copy_from_slice(&sum.to_le_bytes());
     std::fs::write(&path, bytes).expect("written");
-    let said = cluster.refused(1);
+    let said = cluster.refused(1, "X0303");
     assert!(said.contains("format version 9, this build reads up to 1"), "{said}");
 }
 
@@ -83,7 +83,7 @@ fn a_damaged_superblock_is_refused() {
     cluster.stop(1);
     let path = cluster.data(1).join("superblock");
     flip(&path, 40);
-    let said = cluster.refused(1);
+    let said = cluster.refused(1, "X0307");
     assert!(said.contains(&format!("{} is damaged", path.display())), "{said}");
 }
 
@@ -249,17 +249,15 @@ fn a_full_disk_stops_its_node_alone_until_there_is_room() {
         assert!(reply.is_ok(), "two of three have room: {reply:?}");
         (!cluster.node(3).is_running()).then_some(())
     });
-    let mut process = cluster.take(3);
-    let said = process.log();
-    assert_eq!(process.ended().code(), Some(1), "{said}");
+    let said = failed(cluster.take(3), "X0306");
     assert!(said.contains("no space left for ") && said.contains("free space"), "{said}");
     small.remount("size=64m");
     cluster.launch(3);
     cluster.level();
     cluster.stop(3);
     small.remount("ro");
-    let said = cluster.refused(3);
-    assert!(said.contains("cannot be written") && said.contains("mount it writable"), "{said}");
+    let said = cluster.refused(3, "X0305");
+    assert!(said.contains("cannot be written") && said.contains("Mount it writable"), "{said}");
     small.remount("rw");
     cluster.launch(3);
     cluster.level();
@@ -339,9 +337,7 @@ fn check_failing(node: u16, when: u32) {
         }
         (!cluster.node(node).is_running()).then_some(())
     });
-    let mut process = cluster.take(node);
-    assert_eq!(process.ended().code(), Some(1), "{}", process.log());
-    let said = process.log();
+    let said = failed(cluster.take(node), "X0309");
     assert!(said.contains("durable: Input/output error"), "{said}");
     assert!(said.contains("the store has stopped, check the device"), "{said}");
     cluster.launch(node);
@@ -379,13 +375,11 @@ fn a_second_signal_stops_at_once() {
         let page = cluster.status(1);
         page["last"] != page["stable"]
     });
-    let mut process = cluster.take(1);
+    let process = cluster.take(1);
     process.signal(Signal::INT);
     process.says("stopping; once more to stop at once");
     process.signal(Signal::INT);
-    let status = process.ended();
-    assert_eq!(status.code(), Some(1), "{}", process.log());
-    assert!(process.log().contains("stopped at once"), "{}", process.log());
+    failed(process, "X0404");
     for replica in [2, 3] {
         cluster.node(replica).signal(Signal::CONT);
     }
@@ -424,7 +418,7 @@ fn a_configuration_with_an_unknown_key_is_refused_with_the_nearest() {
     let text = std::fs::read_to_string(cluster.config(1)).expect("readable");
     let wrong = text.replace("segment_bytes", "segment_byte");
     std::fs::write(cluster.config(1), wrong).expect("written");
-    let said = cluster.refused(1);
+    let said = cluster.refused(1, "X0101");
     assert!(said.contains("did you mean `log.segment_bytes`"), "{said}");
     assert!(!cluster.data(1).exists(), "nothing was begun");
 }
@@ -432,9 +426,11 @@ fn a_configuration_with_an_unknown_key_is_refused_with_the_nearest() {
 #[test]
 fn a_port_in_use_is_named_with_its_key() {
     let cluster = Cluster::new(1, &[]);
-    for (port, key) in [(cluster.resp(1), "resp.listen"), (cluster.http(1), "http.listen")] {
+    for (port, key, error) in
+        [(cluster.resp(1), "resp.listen", "X0201"), (cluster.http(1), "http.listen", "X0202")]
+    {
         let taken = std::net::TcpListener::bind(("127.0.0.1", port)).expect("it was free");
-        let said = cluster.refused(1);
+        let said = cluster.refused(1, error);
         assert!(said.contains(&format!("127.0.0.1:{port}: Address already in use")), "{said}");
         assert!(said.contains(key), "{said}");
         drop(taken);

@@ -60,6 +60,26 @@ impl Dice {
     }
 }
 
+/// Waits for the end of a process that fails with this error, and as the page of errors says it
+/// ends with it. Answers all that it said.
+#[track_caller]
+pub(crate) fn failed(mut process: Process, error: &str) -> String {
+    let status = process.ended();
+    let said = process.log();
+    assert_eq!(status.code(), Some(exit_of(error)), "{said}");
+    assert!(said.contains(&format!("error[{error}]: ")), "{error} is not in {said}");
+    said
+}
+
+/// The exit code of an error, from the page.
+pub(crate) fn exit_of(error: &str) -> i32 {
+    let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/errors.md");
+    let page = std::fs::read_to_string(page).expect("the page of errors");
+    let row = page.lines().find_map(|line| line.strip_prefix(&format!("| `{error}` | ")));
+    let exit = row.and_then(|row| row.split(' ').next());
+    exit.and_then(|exit| exit.parse().ok()).unwrap_or_else(|| panic!("{error} is not on the page"))
+}
+
 /// Whether this program is installed; says on stderr that a test leaves something out if not.
 pub(crate) fn is_installed(program: &str, probe: &[&str]) -> bool {
     let runs = Command::new(program).args(probe).output().is_ok_and(|out| out.status.success());

@@ -75,7 +75,7 @@ fn a_flipped_byte_ends_with_7() {
 fn a_directory_of_something_else_is_refused_with_the_next_step() {
     let dir = tempfile::tempdir().expect("a directory");
     let output = antiphon(&["log", "inspect", &dir.path().display().to_string()]);
-    assert_eq!(output.status.code(), Some(1));
+    assert_eq!(output.status.code(), Some(4));
     let error = text(&output.stderr);
-    assert!(error.contains("no superblock\n  restore"), "{error}");
+    assert!(error.contains("error[X0304]: ") && error.contains("\n  Restore the"), "{error}");
 }

@@ -97,22 +97,26 @@ fn files_that_cannot_do_are_refused_at_the_start() {
     let mut cluster = Cluster::new(3, &[]);
     let place = |name: &str| cluster.path(name).display().to_string();
     let files = [
-        (format!("peer.cert={}", place("certs/node-2.pem")), "does not match the certificate"),
-        (format!("peer.cert={}", place("nowhere.pem")), "does not exist"),
-        (format!("peer.cert={}", place("certs/ca.key")), "holds no readable certificate"),
-        ("cluster.name=bakery".to_owned(), "the certificate is of cluster \"shop\""),
+        (
+            format!("peer.cert={}", place("certs/node-2.pem")),
+            "does not match the certificate",
+            "X0504",
+        ),
+        (format!("peer.cert={}", place("nowhere.pem")), "does not exist", "X0502"),
+        (format!("peer.cert={}", place("certs/ca.key")), "holds no readable certificate", "X0504"),
+        ("cluster.name=bakery".to_owned(), "the certificate is of cluster \"shop\"", "X0504"),
     ];
-    for (setting, reason) in files {
+    for (setting, reason, error) in files {
         let mut other = cluster.command(3);
         other.args(["--set", &setting]);
-        let said = crate::kit::refused(other, cluster.path("refused.txt"));
+        let said = crate::kit::refused(other, cluster.path("refused.txt"), error);
         assert!(said.contains(reason), "{setting}: {said}");
     }
     assert!(!cluster.data(3).exists(), "nothing was begun");
     let config = std::fs::read_to_string(cluster.config(3)).expect("its configuration");
     let without: Vec<&str> = config.lines().filter(|line| !line.starts_with("cert")).collect();
     std::fs::write(cluster.config(3), without.join("\n")).expect("written");
-    let said = cluster.refused(3);
+    let said = cluster.refused(3, "X0101");
     assert!(said.contains("`peer.cert` is needed for quic"), "{said}");
     two(&mut cluster);
 }
@@ -124,7 +128,7 @@ fn an_expired_certificate_is_refused() {
     std::fs::create_dir(&dir).expect("made");
     openssl_past(&cluster.path("certs"), &dir);
     let command = with_files(&cluster, &dir, &["cert", "key"]);
-    let said = crate::kit::refused(command, cluster.path("refused.txt"));
+    let said = crate::kit::refused(command, cluster.path("refused.txt"), "X0503");
     assert!(said.contains("expired"), "{said}");
 }
 
@@ -229,7 +233,7 @@ fn a_stranger_that_never_answers_keeps_nobody_from_serving() {
     cluster.serves();
     silent.set_nonblocking(true).expect("set");
     until("a call to node 2", || silent.recv_from(&mut [0; 2_000]).ok());
-    let said = cluster.refused(2);
+    let said = cluster.refused(2, "X0203");
     assert!(said.contains(&format!("127.0.0.1:{}", cluster.peer(2))), "{said}");
     assert!(said.contains("Address already in use"), "{said}");
     assert!(said.contains("peer.listen"), "{said}");

@@ -6,9 +6,9 @@ use std::path::{Path, PathBuf};
 
 use antiphon_net::certs::{self, IssueRequest};
 use antiphon_proto::NodeId;
-use anyhow::Context;
 
 use crate::commands::demo::DemoArgs;
+use crate::errors::{Code, Coded, certificate_problem};
 
 /// The demo's cluster.
 pub(crate) const CLUSTER: &str = "demo";
@@ -36,14 +36,17 @@ impl Layout {
         };
         // A directory that was there before is somebody's: it is used, and never removed.
         let remove = !args.keep && !dir.exists();
-        fs::create_dir_all(&dir).with_context(|| format!("cannot make {}", dir.display()))?;
+        fs::create_dir_all(&dir)
+            .coded(Code::WriteFile, || format!("cannot make {}", dir.display()))?;
         let layout = Self { dir: fs::canonicalize(dir)?, remove };
         if !args.in_process {
             layout.certificates(args)?;
         }
         for node in 1..=args.nodes {
-            fs::create_dir_all(layout.node_dir(node))?;
-            fs::write(layout.config(node), layout.config_text(args, node))?;
+            let file = layout.config(node);
+            fs::create_dir_all(layout.node_dir(node))
+                .and_then(|()| fs::write(&file, layout.config_text(args, node)))
+                .coded(Code::WriteFile, || format!("cannot write {}", file.display()))?;
         }
         Ok(layout)
     }
@@ -70,13 +73,14 @@ impl Layout {
     fn certificates(&self, args: &DemoArgs) -> anyhow::Result<()> {
         let certs = self.dir.join("certs");
         if !certs.join("ca.pem").exists() {
-            certs::init_ca(&certs, CLUSTER, false)?;
+            certs::init_ca(&certs, CLUSTER, false).map_err(|error| certificate_problem(&error))?;
         }
         for node in 1..=args.nodes {
             if !certs.join(format!("node-{node}.pem")).exists() {
                 let request =
                     IssueRequest { days: DAYS, ..IssueRequest::new(NodeId::new(node.into())) };
-                certs::issue(&certs, &request, false)?;
+                certs::issue(&certs, &request, false)
+                    .map_err(|error| certificate_problem(&error))?;
             }
         }
         Ok(())
@@ -140,7 +144,7 @@ segment_bytes = \"16 MiB\"
     pub(crate) fn finish(mut self) -> anyhow::Result<Option<PathBuf>> {
         if std::mem::take(&mut self.remove) {
             fs::remove_dir_all(&self.dir)
-                .with_context(|| format!("cannot remove {}", self.dir.display()))?;
+                .coded(Code::WriteFile, || format!("cannot remove {}", self.dir.display()))?;
             return Ok(None);
         }
         Ok(Some(self.dir.clone()))

@@ -8,7 +8,6 @@ use std::time::{Duration, Instant};
 
 use antiphon::{MemoryNetwork, TransportConfig};
 use antiphon_server::Serving;
-use anyhow::Context;
 
 use crate::commands::config::layers_of;
 use crate::commands::demo::DemoArgs;
@@ -16,7 +15,7 @@ use crate::commands::demo::layout::Layout;
 use crate::commands::serve::LISTENS;
 use crate::commands::serve::setup::setup_over;
 use crate::config::NodeConfig;
-use crate::exit::{Exit, Problem};
+use crate::errors::{Code, Coded, Problem};
 
 /// A node that was told to stop gets this long.
 const STOP_WITHIN: Duration = Duration::from_secs(8);
@@ -80,8 +79,7 @@ impl Nodes {
         }
         let told = self.tails();
         let what = format!("no write was accepted within {} s: {said}{told}", within.as_secs());
-        let next = "the nodes' last words are above; RUST_LOG=debug makes them say more";
-        Err(Problem::new(Exit::Unhealthy, what, next).into())
+        Err(Problem::new(Code::DemoNotReady, what).into())
     }
 
     fn check_alive(&mut self) -> anyhow::Result<()> {
@@ -90,9 +88,7 @@ impl Nodes {
             if let Some(status) = node.child.try_wait()? {
                 let number = node.node;
                 let what = format!("node {number} ended at its start, {status}:\n{}", node.tail());
-                let next =
-                    "are the ports free? Choose others by --resp-port, --http-port, --peer-port";
-                return Err(Problem::new(Exit::Failed, what, next).into());
+                return Err(Problem::new(Code::DemoNode, what).into());
             }
         }
         Ok(())
@@ -169,13 +165,14 @@ impl Nodes {
                 std::thread::spawn(move || {
                     runtime.block_on(async {
                         for node in nodes {
-                            node.ended().await?;
+                            let ended = node.ended().await;
+                            ended.map_err(|fatal| crate::commands::serve::stopped(&fatal))?;
                         }
                         anyhow::Ok(())
                     })
                 })
                 .join()
-                .map_err(|_panic| anyhow::anyhow!("a node's thread failed"))?
+                .map_err(|_panic| Problem::new(Code::Fault, "a node's thread failed"))?
             }
         }
     }
@@ -199,7 +196,8 @@ impl Process {
             if begun.elapsed() >= STOP_WITHIN {
                 self.child.kill()?;
                 self.child.wait()?;
-                anyhow::bail!("node {} did not stop in order and was ended", self.node);
+                let what = format!("node {} did not stop in order and was ended", self.node);
+                return Err(Problem::new(Code::DemoStop, what).into());
             }
             std::thread::sleep(ASK_EVERY);
         }
@@ -219,9 +217,11 @@ impl Drop for Process {
 }
 
 fn process(layout: &Layout, node: u16) -> anyhow::Result<Process> {
-    let program = std::env::current_exe().context("cannot find this program")?;
+    let program =
+        std::env::current_exe().coded(Code::Other, || "cannot find this program".to_owned())?;
     let log = layout.log(node);
-    let file = File::create(&log).with_context(|| format!("cannot write {}", log.display()))?;
+    let file =
+        File::create(&log).coded(Code::WriteFile, || format!("cannot write {}", log.display()))?;
     let config = layout.config(node);
     let child = Command::new(program)
         .arg("serve")
@@ -233,7 +233,7 @@ fn process(layout: &Layout, node: u16) -> anyhow::Result<Process> {
         .stderr(file)
         .process_group_of_its_own()
         .spawn()
-        .with_context(|| format!("cannot start node {node}"))?;
+        .coded(Code::Other, || format!("cannot start node {node}"))?;
     Ok(Process { node, child, log, config })
 }
 
@@ -253,7 +253,8 @@ fn thread(layout: &Layout, node: u16, network: &MemoryNetwork) -> anyhow::Result
         .map_err(|error| crate::commands::config::refused(&error))?;
     let transport = TransportConfig::Memory { network: network.clone(), me: config.node.id };
     let setup = setup_over(&config, transport)?;
-    Serving::start(setup).map_err(|error| crate::commands::serve::explained(&error))
+    let serving = Serving::start(setup);
+    Ok(serving.map_err(|error| crate::commands::serve::explained(&error))?)
 }
 
 /// One write to the cluster; the first line of what it said.

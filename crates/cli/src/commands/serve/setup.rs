@@ -3,14 +3,13 @@
 use std::path::PathBuf;
 
 use antiphon::{MemberConfig, MemoryNetwork, QuicConfig, TransportConfig};
-use antiphon_net::certs::{CertError, CredentialFiles, Credentials};
+use antiphon_net::certs::{CredentialFiles, Credentials};
 use antiphon_proto::{Limits, Shape};
 use antiphon_server::node::{Names, member_address};
 use antiphon_server::{ClientLimits, Config, Password, Setup, TlsFiles};
-use anyhow::Context;
 
 use crate::config::{ByteLen, Listen, NodeConfig, RespOptions, TransportKind};
-use crate::exit::{Exit, Problem};
+use crate::errors::{Code, Coded, Problem, certificate_problem};
 
 /// Everything that a node needs to serve.
 ///
@@ -78,7 +77,7 @@ pub(crate) fn credential_files(config: &NodeConfig) -> anyhow::Result<Credential
     let need = |path: &Option<PathBuf>, key: &str| {
         path.clone().ok_or_else(|| {
             let what = format!("{key} is needed for peer.transport = \"quic\"");
-            Problem::new(Exit::Failed, what, "`antiphon cert init` and `cert issue` make the files")
+            Problem::new(Code::CertificateMissing, what)
         })
     };
     Ok(CredentialFiles {
@@ -90,7 +89,7 @@ pub(crate) fn credential_files(config: &NodeConfig) -> anyhow::Result<Credential
 
 fn quic(config: &NodeConfig) -> anyhow::Result<QuicConfig> {
     let credentials = Credentials::load(&credential_files(config)?, &config.cluster.name)
-        .map_err(|error: CertError| anyhow::Error::new(error))?;
+        .map_err(|error| certificate_problem(&error))?;
     let mut quic = QuicConfig::new(config.node.id, config.peer.listen.as_str(), credentials);
     quic.bandwidth_bytes_per_second = config.peer.bandwidth.get();
     quic.round_trip = config.peer.round_trip;
@@ -138,11 +137,11 @@ fn tls(resp: &RespOptions) -> Option<TlsFiles> {
 fn password(resp: &RespOptions) -> anyhow::Result<Option<Password>> {
     let Some(path) = &resp.password_file else { return Ok(None) };
     let text = std::fs::read_to_string(path)
-        .with_context(|| format!("cannot read the password in {}", path.display()))?;
+        .coded(Code::Password, || format!("cannot read the password in {}", path.display()))?;
     let text = text.trim_end_matches(['\r', '\n']);
     if text.is_empty() {
         let what = format!("the password in {} is empty", path.display());
-        return Err(Problem::new(Exit::Failed, what, "write one line into it").into());
+        return Err(Problem::new(Code::Password, what).into());
     }
     Ok(Some(Password::of(text)))
 }

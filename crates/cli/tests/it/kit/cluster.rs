@@ -12,7 +12,7 @@ use serde_json::Value;
 use crate::kit::node::{Process, serve_command};
 use crate::kit::ports::free_ports;
 use crate::kit::resp::Client;
-use crate::kit::{http, until, until_so};
+use crate::kit::{failed, http, until, until_so};
 
 /// Ports of one node: for clients, for pages, for other nodes.
 const PORTS: u16 = 3;
@@ -172,8 +172,8 @@ impl Cluster {
 
     /// Starts a node that can't run: it must end with 1. Answers what it said.
     #[track_caller]
-    pub(crate) fn refused(&self, node: u16) -> String {
-        refused(self.command(node), self.path(&format!("refused-{node}.txt")))
+    pub(crate) fn refused(&self, node: u16, error: &str) -> String {
+        refused(self.command(node), self.path(&format!("refused-{node}.txt")), error)
     }
 
     /// A client of a node.
@@ -238,13 +238,10 @@ impl Cluster {
     }
 }
 
-/// Runs a command that must end with 1; answers what it said.
+/// Runs a command that must fail with this error; answers what it said.
 #[track_caller]
-pub(crate) fn refused(mut command: Command, log: PathBuf) -> String {
-    let mut process = Process::start(&mut command, log);
-    let status = process.ended();
-    assert_eq!(status.code(), Some(1), "{}", process.log());
-    process.log()
+pub(crate) fn refused(mut command: Command, log: PathBuf, error: &str) -> String {
+    failed(Process::start(&mut command, log), error)
 }
 
 /// A file's bytes with one of them changed.
