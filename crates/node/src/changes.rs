@@ -1,6 +1,6 @@
 //! Stable entries as a stream: resumable, without gaps, and honest about what is gone.
 
-use antiphon_proto::{Batch, EntryId, Hlc, Kind, Lsn, ShardId, Token};
+use antiphon_proto::{Batch, EntryId, Frame, Hlc, Kind, Lsn, SessionWrite, ShardId, Token};
 use antiphon_store::{LogReader, StoreError};
 use bytes::Bytes;
 use tokio::sync::watch;
@@ -133,11 +133,21 @@ impl Subscription {
 }
 
 fn changes_of(shard: ShardId, batch: &Batch) -> Vec<Change> {
-    let data = batch.frames().filter(|frame| frame.header.kind == Kind::Data);
-    data.map(|frame| Change {
-        token: Token { shard, entry: EntryId::new(frame.header.id.epoch, frame.header.id.lsn) },
-        at: frame.header.hlc,
-        payload: batch.bytes().slice_ref(frame.payload),
+    let data = batch.frames().filter_map(|frame| Some((frame.header, data_of(&frame)?)));
+    data.map(|(header, payload)| Change {
+        token: Token { shard, entry: EntryId::new(header.id.epoch, header.id.lsn) },
+        at: header.hlc,
+        payload: batch.bytes().slice_ref(payload),
     })
     .collect()
+}
+
+/// What an entry tells the state machine, if it tells it anything.
+fn data_of<'a>(frame: &Frame<'a>) -> Option<&'a [u8]> {
+    match frame.header.kind {
+        Kind::Data => Some(frame.payload),
+        // A stable entry was applied, so it can be read.
+        Kind::SessionData => SessionWrite::decode(frame.payload).ok().map(|write| write.payload),
+        Kind::EpochStart | Kind::Noop | Kind::SessionOpen | Kind::SessionClose => None,
+    }
 }

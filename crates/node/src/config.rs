@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use antiphon_net::TransportConfig;
-use antiphon_proto::{Config, Limits, Member, NodeId, Policy, Shape, ShardId};
+use antiphon_proto::{Config, Limits, Member, NodeId, Policy, SESSIONS_MAX, Shape, ShardId};
 
 use crate::error::StartError;
 
@@ -48,6 +48,9 @@ pub struct NodeConfig {
     /// Bytes of the log that are kept behind the last snapshot for replicas that are away.
     /// Default 1 GiB.
     pub retain_bytes: u64,
+    /// Client sessions at a time. Opening one more is refused unless one has expired. Counts at
+    /// the primary. Default 100,000: some 20 MiB without their replies.
+    pub sessions_max: usize,
 }
 
 impl NodeConfig {
@@ -72,6 +75,7 @@ impl NodeConfig {
             snapshot_bytes: 256 << 20,
             snapshot_entries: 4_000_000,
             retain_bytes: 1 << 30,
+            sessions_max: SESSIONS_MAX,
         }
     }
 

@@ -15,7 +15,7 @@ use tokio::sync::mpsc;
 use crate::error::Fatal;
 
 pub(crate) use open::Opened;
-pub(crate) use snapshots::{SnapshotDone, Stored};
+pub(crate) use snapshots::{Shelf, SnapshotDone, Stored};
 
 /// More bytes than this are not written on the shard's own thread.
 const HERE_BYTES_MAX: usize = 256 << 10;
@@ -66,7 +66,7 @@ pub struct DiskStats {
 pub(crate) struct Disk {
     writer: Option<Writer>, // none once it was closed
     reader: LogReader,
-    shelf: snapshots::Shelf,
+    shelf: Shelf,
     done: mpsc::UnboundedSender<Done>,
     shard: ShardId,
     appended_bytes: u64,

@@ -6,7 +6,9 @@ use std::sync::Arc;
 use std::sync::mpsc as blocking;
 
 use antiphon_net::{AnyTransport, Member, Peers, PeersConfig, Transport};
-use antiphon_proto::{EntryId, Identity, LogEnd, Lsn, Recovered, Replica};
+use antiphon_proto::{
+    EntryId, Identity, LogEnd, Lsn, Recovered, Replica, Sessions, snapshot_has_sessions,
+};
 use tokio::sync::{Notify, mpsc, oneshot, watch};
 use tokio::task::LocalSet;
 use tracing::{error, info};
@@ -180,7 +182,8 @@ async fn open<M: Machine>(
     let (completions, done) = mpsc::unbounded_channel();
     let Opened { disk, identity, hard, log, snapshot, acknowledged } =
         Disk::open(config, completions)?;
-    let applied = restore(&mut machine, log.base, snapshot)?;
+    let mut sessions = Sessions::new(config.sessions_max);
+    let applied = restore((&mut machine, &mut sessions), log.base, snapshot)?;
     let at = applied.last;
     if at.lsn < log.base.lsn || at.lsn > log.end.last.lsn {
         let (base, last) = (log.base, log.end.last);
@@ -210,6 +213,7 @@ async fn open<M: Machine>(
     let owner = Owner {
         replica,
         machine,
+        sessions,
         disk,
         peers,
         clock: Clock::start(),
@@ -245,15 +249,19 @@ fn with_causes(error: &dyn std::error::Error) -> String {
 
 /// The state as of the newest snapshot, or empty when the log reaches back to the beginning.
 fn restore<M: Machine>(
-    machine: &mut M,
+    (machine, sessions): (&mut M, &mut Sessions),
     base: EntryId,
     snapshot: Option<Stored>,
 ) -> Result<LogEnd, StartError> {
     match snapshot {
         Some(mut snapshot) => {
             let at = snapshot.position();
-            let restored = machine.restore(&mut snapshot);
-            restored.map_err(|error| StartError::Restore { at: at.last, error })?;
+            let failed = |error| StartError::Restore { at: at.last, error };
+            // Snapshots from before there were sessions begin with the state.
+            if snapshot_has_sessions(snapshot.meta()).map_err(|error| failed(error.into()))? {
+                sessions.restore(&mut snapshot).map_err(failed)?;
+            }
+            machine.restore(&mut snapshot).map_err(failed)?;
             Ok(at)
         }
         None if base.lsn == Lsn::ZERO => Ok(LogEnd::EMPTY),
@@ -296,3 +304,6 @@ impl<M: Machine> Node<M> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -25,8 +25,9 @@ mod waiters;
 
 pub use antiphon_net::{MemoryNetwork, QuicConfig, TransportConfig, certs};
 pub use antiphon_proto::{
-    EntryId, Epoch, Fate, Frame, Hlc, Limits, Lsn, NodeId, Policy, ProposeError, RoleStatus, Shape,
-    ShardId, Token,
+    EntryId, Epoch, Executed, Fate, Frame, Hlc, Limits, LoggedReply, Lsn, NodeId, Policy,
+    ProposeError, RoleStatus, SESSION_WINDOW, SessionId, SessionInfo, SessionRefusal, Shape,
+    ShardId, Ticket, Token,
 };
 
 pub use calls::CallError;
@@ -36,13 +37,13 @@ pub use disk::DiskStats;
 pub use error::{Fatal, StartError};
 pub use launch::{Running, launch};
 pub use level::{Level, LevelError};
-pub use local::{Local, Lost, View};
+pub use local::{Local, Lost, OnceError, OpenError, Placed, View};
 pub use machine::{ApplyError, Cut, Machine};
 pub use owner::LocalAnswer;
-pub use status::{NodeStatus, Progress, SnapshotStatus};
+pub use status::{NodeStatus, Progress, SessionsStatus, SnapshotStatus};
 pub use typed::{
     Builder, Codec, CodecError, Commit, Consistency, Node, Observed, Propose, ProposeFailure,
-    ReadError, Reason, Receipt, Stamp, StateMachine, TypedChange, TypedChanges,
+    ReadError, Reason, Receipt, Session, Stamp, StateMachine, TypedChange, TypedChanges,
 };
 
 /// The programs of the pages, run as tests.

@@ -1,5 +1,7 @@
 //! A shard as code on its own thread sees it: direct, without locks and without waiting.
 
+mod sessions;
+
 use std::cell::RefCell;
 use std::rc::Rc;
 use std::task::{Context, Poll};
@@ -17,6 +19,8 @@ use crate::level::Level;
 use crate::machine::Machine;
 use crate::owner::{LocalAnswer, Owner};
 use crate::status::NodeStatus;
+
+pub use sessions::{OnceError, OpenError, Placed};
 
 /// The shard, on its thread. A clone is another handle to the same shard.
 pub struct Local<M> {
@@ -197,7 +201,7 @@ impl<M: Machine> Local<M> {
     /// The digest of the stable state.
     #[must_use]
     pub fn digest(&self) -> [u8; 16] {
-        self.inner.owner.borrow().machine.digest()
+        self.inner.owner.borrow().digest()
     }
 
     /// Asks another node and waits for its answer, `deadline` at most.

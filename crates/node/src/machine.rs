@@ -2,7 +2,8 @@
 
 use std::io;
 
-use antiphon_proto::Frame;
+use antiphon_proto::{Frame, SessionFault};
+use bytes::Bytes;
 
 /// A state behind a log, as the driver uses it. [`crate::StateMachine`] is the typed form for
 /// embedders; a server that executes before it logs implements this one.
@@ -13,6 +14,16 @@ pub trait Machine: 'static {
     /// When the entry's payload can't be understood: the node stops, since going on would make
     /// this copy differ from the others.
     fn apply(&mut self, entry: &Frame<'_>) -> Result<(), ApplyError>;
+
+    /// As [`Self::apply`], for an entry whose reply the machine makes and a retry may ask for:
+    /// returns its bytes, the same on every node. None by default, for a machine whose replies
+    /// travel with its entries.
+    ///
+    /// # Errors
+    /// As [`Self::apply`].
+    fn apply_replying(&mut self, entry: &Frame<'_>) -> Result<Option<Bytes>, ApplyError> {
+        self.apply(entry).map(|()| None)
+    }
 
     /// This node is no longer the primary: whatever was executed and is not stable goes.
     fn forget_speculation(&mut self);
@@ -44,3 +55,9 @@ pub trait Cut: Send {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct ApplyError(pub String);
+
+impl From<SessionFault> for ApplyError {
+    fn from(fault: SessionFault) -> Self {
+        Self(fault.to_string())
+    }
+}

@@ -4,6 +4,7 @@
 //! were returned; the log writer keeps that order on disk.
 
 mod perform;
+mod sessions;
 mod snapshots;
 
 use std::collections::BTreeMap;
@@ -13,7 +14,7 @@ use std::sync::Arc;
 use antiphon_net::{AnyTransport, PeerEvent, Peers};
 use antiphon_proto::{
     EntryId, Envelope, Event, Hlc, Kind, LogEnd, Lsn, Message, NodeId, ProposeError, Replica,
-    RoleStatus, ShardId, Time,
+    RoleStatus, Sessions, ShardId, Time,
 };
 use bytes::{Bytes, BytesMut};
 use tokio::sync::{Notify, watch};
@@ -37,6 +38,7 @@ pub type LocalAnswer = std::pin::Pin<Box<dyn Future<Output = Option<Bytes>>>>;
 pub(crate) struct Owner<M> {
     pub(crate) replica: Replica,
     pub(crate) machine: M,
+    pub(crate) sessions: Sessions,
     pub(crate) disk: Disk,
     pub(crate) peers: Peers,
     pub(crate) clock: Clock,
@@ -184,6 +186,11 @@ impl<M: Machine> Owner<M> {
         }
     }
 
+    /// The digest of the stable state and of the sessions.
+    pub(crate) fn digest(&self) -> [u8; 16] {
+        self.sessions.digest_with(self.machine.digest())
+    }
+
     /// The time of the last entry that readers here see.
     pub(crate) const fn applied_hlc(&self) -> Hlc {
         self.applied.hlc
@@ -218,6 +225,7 @@ impl<M: Machine> Owner<M> {
     pub(crate) fn upkeep(&mut self) {
         self.snapshot_if_due();
         self.note_levels();
+        self.expire_sessions();
     }
 
     /// Notes which children have all that was stable a moment ago.

@@ -39,8 +39,19 @@ pub struct NodeStatus {
     pub snapshot: SnapshotStatus,
     /// When the certificate that other nodes are shown ends; none without certificates.
     pub certificate_ends: Option<SystemTime>,
-    /// Digest of the stable state.
+    /// Client sessions.
+    pub sessions: SessionsStatus,
+    /// Digest of the stable state and of the sessions.
     pub digest: [u8; 16],
+}
+
+/// Client sessions of a shard, as this node knows them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct SessionsStatus {
+    /// How many are open.
+    pub open: usize,
+    /// What the replies kept for retries take. Unit: bytes.
+    pub replies_bytes: usize,
 }
 
 /// Snapshots of this run.
@@ -99,7 +110,11 @@ impl<M: Machine> Owner<M> {
             applied_ms: self.applied.hlc.ms(),
             snapshot: self.snapshot,
             certificate_ends: self.transport.certificate().map(|info| info.not_after),
-            digest: self.machine.digest(),
+            sessions: SessionsStatus {
+                open: self.sessions.len(),
+                replies_bytes: self.sessions.replies_bytes(),
+            },
+            digest: self.digest(),
         }
     }
 }

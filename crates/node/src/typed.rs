@@ -6,6 +6,9 @@ mod front;
 mod machine;
 mod node;
 mod outcome;
+mod session;
+mod wire;
+mod write;
 
 pub use builder::Builder;
 pub use codec::{Codec, CodecError};
@@ -14,3 +17,4 @@ pub use node::{Node, TypedChange, TypedChanges};
 pub use outcome::{
     Commit, Consistency, Observed, Propose, ProposeFailure, ReadError, Reason, Receipt,
 };
+pub use session::Session;

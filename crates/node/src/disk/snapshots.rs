@@ -50,6 +50,11 @@ impl Stored {
     pub(crate) const fn position(&self) -> LogEnd {
         log_end(self.position)
     }
+
+    /// What was written into its header.
+    pub(crate) fn meta(&self) -> &[u8] {
+        &self.body.info().meta
+    }
 }
 
 impl Read for Stored {

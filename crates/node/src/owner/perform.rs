@@ -1,11 +1,11 @@
 //! Performing effects: disk, links, state.
 
 use antiphon_net::Outgoing;
-use antiphon_proto::{Batch, Effect, Envelope, Kind, LogEnd, NodeId};
+use antiphon_proto::{Batch, Effect, Envelope, Frame, Kind, LogEnd, NodeId};
 use tracing::{info, warn};
 
 use crate::error::Fatal;
-use crate::machine::Machine;
+use crate::machine::{ApplyError, Machine};
 use crate::owner::Owner;
 use crate::status::lane;
 
@@ -24,6 +24,7 @@ impl<M: Machine> Owner<M> {
             Effect::Serve => info!(epoch = %self.replica.config().epoch, "serving as primary"),
             Effect::Resign => {
                 self.machine.forget_speculation();
+                self.sessions.forget_speculation();
                 self.waiters.wake_all();
             }
             Effect::Halt(why) => self.fail(Fatal::Halted(why)),
@@ -32,15 +33,30 @@ impl<M: Machine> Owner<M> {
 
     fn apply(&mut self, batch: &Batch) {
         for frame in batch.frames() {
-            if frame.header.kind == Kind::Data
-                && let Err(error) = self.machine.apply(&frame)
-            {
+            if let Err(error) = self.apply_one(&frame) {
                 self.fail(Fatal::Apply(frame.header.id, error));
                 return;
             }
             self.applied_entries += 1;
         }
         self.applied = LogEnd { last: batch.last(), chain: batch.chain(), hlc: batch.last_hlc() };
+    }
+
+    fn apply_one(&mut self, frame: &Frame<'_>) -> Result<(), ApplyError> {
+        let Self { machine, sessions, .. } = self;
+        match frame.header.kind {
+            Kind::Data => machine.apply(frame),
+            Kind::SessionOpen | Kind::SessionClose | Kind::SessionData => {
+                sessions.apply(frame, |entry, replying| {
+                    if replying {
+                        machine.apply_replying(entry)
+                    } else {
+                        machine.apply(entry).map(|()| None)
+                    }
+                })
+            }
+            Kind::EpochStart | Kind::Noop => Ok(()),
+        }
     }
 
     pub(super) fn peers_send(&mut self, to: NodeId, envelope: &Envelope) -> bool {

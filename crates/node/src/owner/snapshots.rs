@@ -1,12 +1,27 @@
 //! Snapshots of the stable state, and the log behind them: so that neither grows for ever.
 
-use antiphon_proto::{ChildState, Lsn};
+use std::io;
+
+use antiphon_proto::{ChildState, Lsn, SessionsCut, snapshot_meta};
 use tracing::{info, warn};
 
 use crate::clock::Clock;
 use crate::disk::SnapshotDone;
-use crate::machine::Machine;
+use crate::machine::{Cut, Machine};
 use crate::owner::Owner;
+
+/// The sessions and the state at one position.
+struct Picture {
+    sessions: SessionsCut,
+    state: Box<dyn Cut>,
+}
+
+impl Cut for Picture {
+    fn write(self: Box<Self>, out: &mut dyn io::Write) -> io::Result<()> {
+        self.sessions.write(out)?;
+        self.state.write(out)
+    }
+}
 
 impl<M: Machine> Owner<M> {
     /// Begins a snapshot of what is applied; false when one is being written already, or when
@@ -16,8 +31,9 @@ impl<M: Machine> Owner<M> {
             return false;
         }
         self.snapshot.running = true;
-        let hard = self.replica.config().encode();
-        self.disk.snapshot(self.applied, hard, self.machine.cut());
+        let meta = snapshot_meta(self.replica.config());
+        let picture = Picture { sessions: self.sessions.cut(), state: self.machine.cut() };
+        self.disk.snapshot(self.applied, meta, Box::new(picture));
         true
     }
 

@@ -29,6 +29,7 @@ pub struct Builder<S> {
     transport: Option<TransportConfig>,
     limits: Limits,
     sizes: Sizes,
+    sessions_max: Option<usize>,
 }
 
 /// Bytes of the log's parts; none for the defaults of [`NodeConfig`].
@@ -54,6 +55,7 @@ impl<S: StateMachine> Builder<S> {
             transport: None,
             limits: Limits::default(),
             sizes: Sizes::default(),
+            sessions_max: None,
         }
     }
 
@@ -143,6 +145,13 @@ impl<S: StateMachine> Builder<S> {
         self
     }
 
+    /// Client sessions at a time, as far as this node decides as the primary.
+    #[must_use]
+    pub const fn sessions_max(mut self, sessions: usize) -> Self {
+        self.sessions_max = Some(sessions);
+        self
+    }
+
     fn config(&self) -> Result<NodeConfig, StartError> {
         let wrong = |why: &str| StartError::Config(why.to_owned());
         let dir = self.data_dir.clone().ok_or_else(|| wrong("a data directory is needed"))?;
@@ -170,6 +179,7 @@ impl<S: StateMachine> Builder<S> {
         config.segment_bytes = self.sizes.segment.unwrap_or(config.segment_bytes);
         config.snapshot_bytes = self.sizes.snapshot.unwrap_or(config.snapshot_bytes);
         config.retain_bytes = self.sizes.retain.unwrap_or(config.retain_bytes);
+        config.sessions_max = self.sessions_max.unwrap_or(config.sessions_max);
         Ok(config)
     }
 

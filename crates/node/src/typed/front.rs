@@ -2,29 +2,25 @@
 
 use std::time::Duration;
 
-use antiphon_proto::{EntryId, Epoch, Fate, Lsn, NodeId, ProposeError, ShardId, Token};
-use bytes::{Buf, BufMut, Bytes, BytesMut};
+use antiphon_proto::{EntryId, Fate, Lsn, Token};
+use bytes::{Buf, Bytes};
 use tokio::sync::{mpsc, oneshot};
 
-use crate::calls::CallError;
 use crate::local::{Local, READ_INDEX};
 use crate::status::NodeStatus;
-use crate::typed::codec::Codec;
 use crate::typed::machine::{StateMachine, Typed};
-use crate::typed::outcome::{
-    Commit, Consistency, Observed, Propose, ProposeFailure, ReadError, Reason, Receipt,
-};
+use crate::typed::outcome::{Consistency, Observed, Propose, ReadError};
+use crate::typed::write::{self, Proposed, What};
 
 /// Requests taken from the handles' queue at a time.
 const REQUESTS_AT_ONCE: usize = 256;
 /// A read waits this long for its node to be new enough.
 const READ_TIMEOUT: Duration = Duration::from_secs(5);
 
-type Proposed<S> = Result<Receipt<<S as StateMachine>::Reply>, ProposeFailure>;
 type Answered<S> = Result<Observed<<S as StateMachine>::Answer>, ReadError>;
 
 pub(crate) enum Request<S: StateMachine> {
-    Propose { payload: Bytes, how: Propose, answer: oneshot::Sender<Proposed<S>> },
+    Write { what: What, how: Propose, answer: oneshot::Sender<Proposed<S>> },
     Read { at: Consistency, query: S::Query, answer: oneshot::Sender<Answered<S>> },
     Fate { token: Token, answer: oneshot::Sender<Fate> },
     Status { answer: oneshot::Sender<Box<NodeStatus>> },
@@ -39,7 +35,7 @@ pub(crate) async fn serve<S: StateMachine>(
     let callee = local.clone();
     local.on_call(move |_from, request| {
         let local = callee.clone();
-        Box::pin(async move { forwarded(&local, request).await })
+        Box::pin(async move { write::forwarded(&local, request).await })
     });
     let mut stopping = local.stopping();
     let mut batch = Vec::with_capacity(REQUESTS_AT_ONCE);
@@ -59,9 +55,9 @@ pub(crate) async fn serve<S: StateMachine>(
 fn begin<S: StateMachine>(local: &Local<Typed<S>>, request: Request<S>) {
     let local = local.clone();
     match request {
-        Request::Propose { payload, how, answer } => {
+        Request::Write { what, how, answer } => {
             tokio::task::spawn_local(async move {
-                drop(answer.send(propose(&local, payload, how).await));
+                drop(answer.send(write::write(&local, what, how).await));
             });
         }
         Request::Read { at, query, answer } => {
@@ -73,146 +69,6 @@ fn begin<S: StateMachine>(local: &Local<Typed<S>>, request: Request<S>) {
         Request::Status { answer } => drop(answer.send(Box::new(local.status()))),
         Request::Snapshot { answer } => drop(answer.send(local.snapshot())),
     }
-}
-
-async fn propose<S: StateMachine>(
-    local: &Local<Typed<S>>,
-    payload: Bytes,
-    how: Propose,
-) -> Proposed<S> {
-    if !local.can_reach(how.commit.level()) && local.view().serving {
-        return Err(ProposeFailure::Rejected(Reason::TooFewReplicas));
-    }
-    let entry = match local.propose(payload.len(), |out| out.put_slice(&payload)) {
-        Ok(entry) => entry,
-        Err(ProposeError::NotPrimary { primary: Some(primary) }) => {
-            return forward::<S>(local, primary, payload, how).await;
-        }
-        Err(error) => return Err(ProposeFailure::Rejected(reason(&error))),
-    };
-    local.with(|machine| machine.expect(entry.lsn));
-    let reached = tokio::time::timeout(how.timeout, local.reached(entry, how.commit.level())).await;
-    let reply = local.with(|machine| machine.take(entry.lsn));
-    let token = Token { shard: local.view().shard, entry };
-    match reached {
-        Ok(Ok(())) => Ok(Receipt { reply, token, reached: how.commit }),
-        Ok(Err(_)) | Err(_) => Err(ProposeFailure::Unknown { token: Some(token) }),
-    }
-}
-
-fn reason(error: &ProposeError) -> Reason {
-    match error {
-        ProposeError::NotPrimary { primary } => Reason::NotPrimary { primary: *primary },
-        ProposeError::NotReady => Reason::NotPrimary { primary: None },
-        ProposeError::Busy => Reason::Busy,
-        ProposeError::TooLarge(_) => Reason::TooLarge,
-    }
-}
-
-/// A write at a node that does not append: the primary does it, and answers for it.
-async fn forward<S: StateMachine>(
-    local: &Local<Typed<S>>,
-    primary: NodeId,
-    payload: Bytes,
-    how: Propose,
-) -> Proposed<S> {
-    let mut request = BytesMut::with_capacity(payload.len() + 10);
-    request.put_slice(&how.commit.to_bytes());
-    request.put_u64_le(u64::try_from(how.timeout.as_millis()).unwrap_or(u64::MAX));
-    request.put_slice(&payload);
-    let deadline = how.timeout + Duration::from_millis(100);
-    match local.call(primary, request.freeze(), deadline).await {
-        Ok(answer) => unpack::<S>(answer, how.commit),
-        Err(CallError::NotSent | CallError::Refused) => {
-            let primary = Some(primary);
-            Err(ProposeFailure::Rejected(Reason::NotPrimary { primary }))
-        }
-        Err(CallError::NoAnswer) => Err(ProposeFailure::Unknown { token: None }),
-    }
-}
-
-/// At the primary: a write that came through another node.
-async fn forwarded<S: StateMachine>(local: &Local<Typed<S>>, mut request: Bytes) -> Option<Bytes> {
-    if request.len() < 10 {
-        return None;
-    }
-    let commit = Commit::from_bytes([request.get_u8(), request.get_u8()])?;
-    let timeout = Duration::from_millis(request.get_u64_le());
-    if !local.view().serving {
-        return None;
-    }
-    let outcome = propose::<S>(local, request, Propose { commit, timeout }).await;
-    Some(pack::<S>(outcome))
-}
-
-const DONE: u8 = 0;
-const UNKNOWN: u8 = 1;
-const BUSY: u8 = 2;
-const TOO_FEW: u8 = 3;
-const TOO_LARGE: u8 = 4;
-const NOT_PRIMARY: u8 = 5;
-
-fn pack<S: StateMachine>(outcome: Proposed<S>) -> Bytes {
-    let mut out = BytesMut::new();
-    match outcome {
-        Ok(Receipt { reply, token, .. }) => {
-            out.put_u8(DONE);
-            put_token(&mut out, token);
-            out.put_u8(u8::from(reply.is_some()));
-            if let Some(reply) = reply {
-                reply.encode(&mut out);
-            }
-        }
-        Err(ProposeFailure::Unknown { token }) => {
-            out.put_u8(UNKNOWN);
-            if let Some(token) = token {
-                put_token(&mut out, token);
-            }
-        }
-        Err(ProposeFailure::Rejected(reason)) => out.put_u8(match reason {
-            Reason::Busy => BUSY,
-            Reason::TooFewReplicas => TOO_FEW,
-            Reason::TooLarge => TOO_LARGE,
-            Reason::NotPrimary { .. } | Reason::Stopped => NOT_PRIMARY,
-        }),
-    }
-    out.freeze()
-}
-
-fn unpack<S: StateMachine>(mut answer: Bytes, commit: Commit) -> Proposed<S> {
-    let unknown = || ProposeFailure::Unknown { token: None };
-    if answer.is_empty() {
-        return Err(unknown());
-    }
-    let rejected = |reason| Err(ProposeFailure::Rejected(reason));
-    match answer.get_u8() {
-        DONE => {
-            let token = get_token(&mut answer).ok_or_else(unknown)?;
-            let has_reply = answer.try_get_u8().is_ok_and(|byte| byte == 1);
-            let decoded = has_reply.then(|| S::Reply::decode(&answer)).transpose();
-            let reply =
-                decoded.map_err(|_malformed| ProposeFailure::Unknown { token: Some(token) })?;
-            Ok(Receipt { reply, token, reached: commit })
-        }
-        BUSY => rejected(Reason::Busy),
-        TOO_FEW => rejected(Reason::TooFewReplicas),
-        TOO_LARGE => rejected(Reason::TooLarge),
-        NOT_PRIMARY => rejected(Reason::NotPrimary { primary: None }),
-        _ => Err(ProposeFailure::Unknown { token: get_token(&mut answer) }),
-    }
-}
-
-fn put_token(out: &mut BytesMut, token: Token) {
-    out.put_u32_le(token.shard.get());
-    out.put_u64_le(token.entry.epoch.get());
-    out.put_u64_le(token.entry.lsn.get());
-}
-
-fn get_token(bytes: &mut Bytes) -> Option<Token> {
-    let shard = ShardId::new(bytes.try_get_u32_le().ok()?);
-    let epoch = Epoch::new(bytes.try_get_u64_le().ok()?);
-    let lsn = Lsn::new(bytes.try_get_u64_le().ok()?);
-    Some(Token { shard, entry: EntryId::new(epoch, lsn) })
 }
 
 async fn read<S: StateMachine>(

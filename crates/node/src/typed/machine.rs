@@ -3,9 +3,8 @@
 use std::collections::BTreeMap;
 use std::io;
 
-use antiphon_proto::{EntryId, ShardId};
-use antiphon_proto::{Frame, Hlc, Lsn, Token};
-use bytes::Bytes;
+use antiphon_proto::{Frame, Hlc, Lsn, ShardId, Token};
+use bytes::{Bytes, BytesMut};
 
 use crate::machine::{ApplyError, Cut, Machine};
 use crate::typed::codec::Codec;
@@ -33,7 +32,8 @@ pub trait StateMachine: Send + 'static {
     /// What a query answers.
     type Answer: Send + 'static;
 
-    /// Changes the state. Only stable commands come here, in the same order on every node.
+    /// Changes the state. Only stable commands come here, in the same order on every node. The
+    /// reply, too, is the same everywhere: a session's is kept for retries.
     fn apply(&mut self, at: Stamp, command: Self::Command) -> Self::Reply;
 
     /// Answers from the state.
@@ -68,6 +68,21 @@ impl<S: StateMachine> Typed<S> {
         self.waiting.insert(lsn, None);
     }
 
+    fn execute(&mut self, entry: &Frame<'_>) -> Result<S::Reply, ApplyError> {
+        let payload = Bytes::copy_from_slice(entry.payload);
+        let command =
+            S::Command::decode(&payload).map_err(|error| ApplyError(error.to_string()))?;
+        let token = Token { shard: ShardId::default(), entry: entry.header.id };
+        Ok(self.state.apply(Stamp { token, hlc: entry.header.hlc }, command))
+    }
+
+    /// Gives a reply to the writer that waits for it, if one does.
+    fn hand_out(&mut self, lsn: Lsn, reply: S::Reply) {
+        if let Some(waits) = self.waiting.get_mut(&lsn) {
+            *waits = Some(reply);
+        }
+    }
+
     /// The reply, if the entry was applied. Nobody waits for it any more.
     pub(crate) fn take(&mut self, lsn: Lsn) -> Option<S::Reply> {
         self.waiting.remove(&lsn).flatten()
@@ -76,16 +91,17 @@ impl<S: StateMachine> Typed<S> {
 
 impl<S: StateMachine> Machine for Typed<S> {
     fn apply(&mut self, entry: &Frame<'_>) -> Result<(), ApplyError> {
-        let payload = Bytes::copy_from_slice(entry.payload);
-        let command =
-            S::Command::decode(&payload).map_err(|error| ApplyError(error.to_string()))?;
-        let EntryId { lsn, .. } = entry.header.id;
-        let token = Token { shard: ShardId::default(), entry: entry.header.id };
-        let reply = self.state.apply(Stamp { token, hlc: entry.header.hlc }, command);
-        if let Some(waits) = self.waiting.get_mut(&lsn) {
-            *waits = Some(reply);
-        }
+        let reply = self.execute(entry)?;
+        self.hand_out(entry.header.id.lsn, reply);
         Ok(())
+    }
+
+    fn apply_replying(&mut self, entry: &Frame<'_>) -> Result<Option<Bytes>, ApplyError> {
+        let reply = self.execute(entry)?;
+        let mut encoded = BytesMut::new();
+        reply.encode(&mut encoded);
+        self.hand_out(entry.header.id.lsn, reply);
+        Ok(Some(encoded.freeze()))
     }
 
     /// Nothing is executed before it is stable. Writers that wait learn it from their wait.

@@ -1,8 +1,9 @@
 //! The handle of an embedded node.
 
 use std::sync::Arc;
+use std::time::Duration;
 
-use antiphon_proto::{Fate, Lsn, Token};
+use antiphon_proto::{Fate, Lsn, SessionId, Token};
 use bytes::BytesMut;
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{Mutex, mpsc, oneshot, watch};
@@ -17,6 +18,8 @@ use crate::typed::machine::{Stamp, StateMachine};
 use crate::typed::outcome::{
     Consistency, Observed, Propose, ProposeFailure, ReadError, Reason, Receipt,
 };
+use crate::typed::session::Session;
+use crate::typed::write::What;
 
 /// One node of a replicated state machine. A clone is another handle to the same node.
 pub struct Node<S: StateMachine> {
@@ -80,8 +83,34 @@ impl<S: StateMachine> Node<S> {
     ) -> Result<Receipt<S::Reply>, ProposeFailure> {
         let mut payload = BytesMut::new();
         command.encode(&mut payload);
+        self.write(What::Command(payload.freeze()), how).await
+    }
+
+    /// Opens a session, in which each write executes once however often it is sent. The log
+    /// forgets it when nothing was written in it for `ttl`, from 1 ms to 30 days.
+    ///
+    /// # Errors
+    /// As [`Self::propose`]; [`Reason::TooManySessions`].
+    pub async fn session(&self, ttl: Duration) -> Result<Session<S>, ProposeFailure> {
+        let ttl_ms = u64::try_from(ttl.as_millis()).unwrap_or(u64::MAX);
+        let receipt = self.write(What::Open { ttl_ms }, Propose::default()).await?;
+        Ok(self.resume(SessionId::opened_by(receipt.token.entry), 1))
+    }
+
+    /// Goes on in a session that was opened before, perhaps by another process: `next` is the
+    /// number of its next write. A number that was used before gets that write's reply.
+    #[must_use]
+    pub fn resume(&self, session: SessionId, next: u64) -> Session<S> {
+        Session::new(self.clone(), session, next)
+    }
+
+    pub(crate) async fn write(
+        &self,
+        what: What,
+        how: Propose,
+    ) -> Result<Receipt<S::Reply>, ProposeFailure> {
         let (answer, answered) = oneshot::channel();
-        let request = Request::Propose { payload: payload.freeze(), how, answer };
+        let request = Request::Write { what, how, answer };
         self.requests.try_send(request).map_err(|error| {
             ProposeFailure::Rejected(match error {
                 TrySendError::Full(_) => Reason::Busy,

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use antiphon_proto::{Lsn, NodeId, Policy, Token};
+use antiphon_proto::{Lsn, NodeId, Policy, SESSION_WINDOW, Ticket, Token};
 
 use crate::level::Level;
 
@@ -61,11 +61,14 @@ pub struct Propose {
     pub commit: Commit,
     /// How long. Default 5 s. After that the outcome is unknown, not failed.
     pub timeout: Duration,
+    /// Names the write, so that it executes once however often it is sent: a retry with the same
+    /// ticket gets the first one's reply. None by default.
+    pub ticket: Option<Ticket>,
 }
 
 impl Default for Propose {
     fn default() -> Self {
-        Self { commit: Commit::Floor, timeout: Duration::from_secs(5) }
+        Self { commit: Commit::Floor, timeout: Duration::from_secs(5), ticket: None }
     }
 }
 
@@ -73,9 +76,11 @@ impl Default for Propose {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Receipt<R> {
     /// What the state machine answered. None below the floor: only stable commands are applied,
-    /// and this one is not stable yet.
+    /// and this one is not stable yet. None, too, for the retry of a session's write whose reply
+    /// is not kept (any more): it happened once.
     pub reply: Option<R>,
-    /// Names the write: for reading it back anywhere, and for asking its fate.
+    /// Names the write: for reading it back anywhere, and for asking its fate. For a retry whose
+    /// reply is not kept, a later write of the same session.
     pub token: Token,
     /// What was reached: what was asked for.
     pub reached: Commit,
@@ -87,7 +92,7 @@ pub enum ProposeFailure {
     /// Certain: it did not happen and will not.
     #[error("the write did not happen: {0}")]
     Rejected(Reason),
-    /// Not known. Ask `fate(token)`; a retry may execute it twice.
+    /// Not known. Ask `fate(token)`. A retry may execute it twice, unless it has a ticket.
     #[error("whether the write happened is not known yet")]
     Unknown {
         /// The write, if its place in the log is known.
@@ -113,6 +118,25 @@ pub enum Reason {
     /// Over the limit of an entry.
     #[error("the command is over the limit of {} bytes", antiphon_proto::PAYLOAD_BYTES_MAX)]
     TooLarge,
+    /// The session was never opened, was closed, or has expired. What was tried in it before may
+    /// have happened.
+    #[error("the session is not open, or has expired")]
+    NoSession,
+    /// The ticket's number is too far below the session's highest: nobody knows any more whether
+    /// it was used.
+    #[error(
+        "the number is over {SESSION_WINDOW} below the session's highest; the lowest is {floor}"
+    )]
+    TooOld {
+        /// The lowest number that may still be used.
+        floor: u64,
+    },
+    /// There are as many sessions as may be, and none has expired.
+    #[error("there are too many sessions")]
+    TooManySessions,
+    /// The session's time to live is 0 or over 30 days.
+    #[error("a session is kept for at least 1 ms and at most 30 days")]
+    Ttl,
     /// The node has stopped.
     #[error("the node has stopped")]
     Stopped,

@@ -4,3 +4,5 @@
 mod cluster;
 #[cfg(test)]
 mod life;
+#[cfg(test)]
+mod sessions;
