@@ -1,10 +1,11 @@
 //! Stable entries as a stream: resumable, without gaps, and honest about what is gone.
 
 use antiphon_proto::{Batch, EntryId, Frame, Hlc, Kind, Lsn, SessionWrite, ShardId, Token};
-use antiphon_store::{LogReader, StoreError};
+use antiphon_store::{Damage, LogReader, StoreError};
 use bytes::Bytes;
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 
+use crate::disk::{Disk, Done, damaged};
 use crate::status::Progress;
 
 /// Bytes read from the log at a time.
@@ -53,12 +54,13 @@ pub enum ChangesError {
 #[derive(Debug, Clone)]
 pub struct LogSource {
     reader: LogReader,
+    report: mpsc::UnboundedSender<Done>, // of damage; the shard mends it
     progress: watch::Receiver<Progress>,
 }
 
 impl LogSource {
-    pub(crate) const fn new(reader: LogReader, progress: watch::Receiver<Progress>) -> Self {
-        Self { reader, progress }
+    pub(crate) fn new(disk: &Disk, progress: watch::Receiver<Progress>) -> Self {
+        Self { reader: disk.reader(), report: disk.report(), progress }
     }
 
     /// Subscribes to stable entries.
@@ -102,6 +104,7 @@ impl Subscription {
                 Ok(Err(StoreError::Trimmed { first, .. })) => {
                     return Err(ChangesError::Trimmed { first });
                 }
+                Ok(Err(StoreError::Damaged(damage))) => return Err(self.damaged(damage).await),
                 Ok(Err(error)) => return Err(ChangesError::Log(error.to_string())),
                 Err(error) => return Err(ChangesError::Log(error.to_string())),
             };
@@ -112,6 +115,21 @@ impl Subscription {
             };
             self.next = batch.last().lsn.next();
             self.ready = changes_of(shard, &batch).into_iter();
+        }
+    }
+
+    /// Tells the shard, which fetches the entries from another node: a new subscription at the
+    /// same position finds them.
+    async fn damaged(&self, damage: Box<Damage>) -> ChangesError {
+        let (reader, report) = (self.source.reader.clone(), self.source.report.clone());
+        let text = damage.to_string();
+        let told = tokio::task::spawn_blocking(move || {
+            // The shard's task is gone only when the node is.
+            drop(report.send(damaged(&reader, None, damage)));
+        });
+        match told.await {
+            Ok(()) => ChangesError::Log(text),
+            Err(error) => ChangesError::Log(error.to_string()),
         }
     }
 

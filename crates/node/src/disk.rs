@@ -8,7 +8,7 @@ mod snapshots;
 use std::time::Instant;
 
 use antiphon_proto::{Batch, EntryId, Load, LogEnd, Lsn, ShardId};
-use antiphon_store::{Completion, LogReader, LogStats, Op, Position, StoreError, Writer};
+use antiphon_store::{Completion, Damage, LogReader, LogStats, Op, Position, StoreError, Writer};
 use bytes::Bytes;
 use tokio::sync::mpsc;
 
@@ -39,6 +39,13 @@ pub(crate) enum Done {
         load: Load,
         /// What was read.
         batch: Option<Batch>,
+    },
+    /// Entries can't be read. The next opening finds that too.
+    Damaged {
+        /// Who wanted them; none when it was nobody of the machine.
+        load: Option<Load>,
+        /// Where, and which.
+        damage: Box<Damage>,
     },
     /// A snapshot was written, or not.
     Snapshot(SnapshotDone),
@@ -151,6 +158,7 @@ impl Disk {
             let told = match reader.read(shard, load.after.next(), load.bytes_max) {
                 Ok(batch) => Done::Loaded { load, batch },
                 Err(StoreError::Trimmed { .. }) => Done::Loaded { load, batch: None },
+                Err(StoreError::Damaged(damage)) => damaged(&reader, Some(load), damage),
                 Err(error) => Done::Failed(Fatal::from(&error)),
             };
             drop(done.send(told));
@@ -163,6 +171,11 @@ impl Disk {
         if let Some(lsn) = self.trim_point(keep, retain) {
             self.ready.push(Op::Trim { shard: self.shard, lsn, ticket });
         }
+    }
+
+    /// For those who read beside the shard's thread: where they tell of damage.
+    pub(crate) fn report(&self) -> mpsc::UnboundedSender<Done> {
+        self.done.clone()
     }
 
     pub(crate) fn reader(&self) -> LogReader {
@@ -194,6 +207,18 @@ fn completed(reader: &LogReader, completion: Completion) -> Option<Done> {
         Completion::Restarted { .. } => None,
         Completion::Trimmed { shard, .. } => Some(Done::Trimmed(reader.bounds(shard).base.id)),
         Completion::Failed(error) => Some(Done::Failed(Fatal::from(&*error))),
+    }
+}
+
+/// Damage that was met in reading, with its segment no longer believed.
+pub(crate) fn damaged(reader: &LogReader, load: Option<Load>, damage: Box<Damage>) -> Done {
+    let distrusted = match damage.entries {
+        Some((shard, first, _)) => reader.distrust(shard, first),
+        None => Ok(()),
+    };
+    match distrusted {
+        Ok(()) => Done::Damaged { load, damage },
+        Err(error) => Done::Failed(Fatal::from(&error)),
     }
 }
 

@@ -20,6 +20,7 @@ use crate::disk::{Disk, Done, Opened, Stored};
 use crate::error::{Fatal, StartError};
 use crate::local::Local;
 use crate::machine::Machine;
+use crate::mending::Mending;
 use crate::owner::Owner;
 use crate::status::{Progress, SnapshotStatus};
 use crate::waiters::Waiters;
@@ -209,7 +210,7 @@ async fn open<M: Machine>(
     let (peers, events) = Peers::start(Arc::clone(&transport), PeersConfig::new(members))
         .map_err(|error| StartError::Links(with_causes(&error)))?;
     let (progress, watched) = watch::channel(Progress::default());
-    let log = LogSource::new(disk.reader(), watched.clone());
+    let log = LogSource::new(&disk, watched.clone());
     let owner = Owner {
         replica,
         machine,
@@ -228,6 +229,7 @@ async fn open<M: Machine>(
         snapshot: SnapshotStatus { lsn: at.lsn, ..SnapshotStatus::default() },
         progress,
         fatal: None,
+        mending: Mending::default(),
         links: BTreeMap::new(),
         level_at: BTreeMap::new(),
         level_mark: Lsn::ZERO,

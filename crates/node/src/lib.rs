@@ -17,6 +17,7 @@ mod launch;
 mod level;
 mod local;
 mod machine;
+mod mending;
 mod owner;
 mod run;
 mod status;
@@ -40,7 +41,7 @@ pub use level::{Level, LevelError};
 pub use local::{Local, Lost, OnceError, OpenError, Placed, View};
 pub use machine::{ApplyError, Cut, Machine};
 pub use owner::LocalAnswer;
-pub use status::{NodeStatus, Progress, SessionsStatus, SnapshotStatus};
+pub use status::{DamageStatus, NodeStatus, Progress, SessionsStatus, SnapshotStatus};
 pub use typed::{
     Builder, Codec, CodecError, Commit, Consistency, Node, Observed, Propose, ProposeFailure,
     ReadError, Reason, Receipt, Session, Stamp, StateMachine, TypedChange, TypedChanges,

@@ -292,3 +292,5 @@ impl<M: Machine> Drop for Ending<M> {
 pub(crate) const FRONT: u8 = 0;
 /// Calls that ask the primary for a position to read at.
 pub(crate) const READ_INDEX: u8 = 1;
+/// Calls that ask for a copy of entries, to mend a damaged log with.
+pub(crate) const READ_ENTRIES: u8 = 2;

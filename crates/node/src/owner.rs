@@ -26,6 +26,7 @@ use crate::disk::{Disk, Done};
 use crate::error::Fatal;
 use crate::level::Level;
 use crate::machine::Machine;
+use crate::mending::Mending;
 use crate::status::{Progress, SnapshotStatus};
 use crate::waiters::Waiters;
 
@@ -53,6 +54,7 @@ pub(crate) struct Owner<M> {
     pub(crate) snapshot: SnapshotStatus,
     pub(crate) progress: watch::Sender<Progress>,
     pub(crate) fatal: Option<Fatal>,
+    pub(crate) mending: Mending,
     pub(crate) links: BTreeMap<NodeId, bool>,
     pub(crate) level_at: BTreeMap<NodeId, Time>, // when each child was last seen level
     pub(crate) level_mark: Lsn,                  // what was stable at the last upkeep
@@ -162,6 +164,7 @@ impl<M: Machine> Owner<M> {
             Done::Truncated(end) => self.step(Event::Truncated(end)),
             Done::Trimmed(base) => self.step(Event::Trimmed(base)),
             Done::Loaded { load, batch } => self.step(Event::Loaded { load, batch }),
+            Done::Damaged { load, damage } => self.on_damaged(load, &damage),
             Done::Snapshot(outcome) => self.on_snapshot(outcome),
             Done::Failed(fatal) => self.fail(fatal),
         }

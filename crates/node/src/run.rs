@@ -14,8 +14,9 @@ use crate::calls::SERVED_MAX;
 use crate::disk::Done;
 use crate::error::Fatal;
 use crate::level::Level;
-use crate::local::{FRONT, Local, READ_INDEX};
+use crate::local::{FRONT, Local, READ_ENTRIES, READ_INDEX};
 use crate::machine::Machine;
+use crate::mending;
 
 /// Without anything to do, the shard looks around this often.
 const IDLE: Duration = Duration::from_millis(100);
@@ -63,12 +64,16 @@ pub(crate) async fn run<M: Machine>(
             () = turn.notified() => {
                 with_owner(&local, |owner| owner.step(Event::Tick));
                 serve_calls(&local, &served);
+                mending::begin(&local);
                 tell_who_left(&local);
             }
             () = tokio::time::sleep_until(deadline) => {
                 with_owner(&local, |owner| owner.step(Event::Tick));
             }
-            _ = upkeep.tick() => with_owner(&local, crate::owner::Owner::upkeep),
+            _ = upkeep.tick() => {
+                with_owner(&local, crate::owner::Owner::upkeep);
+                mending::begin(&local);
+            }
             ended = &mut front, if !front_is_done => {
                 front_is_done = true;
                 if let Err(error) = ended {
@@ -153,6 +158,7 @@ async fn answer<M: Machine>(
             local.reached(entry, Level::Floor).await.ok()?;
             Some(Bytes::copy_from_slice(&view.last.get().to_le_bytes()))
         }
+        Some(&READ_ENTRIES) => mending::answer(local, request.slice(1..)).await,
         Some(_) | None => None,
     }
 }

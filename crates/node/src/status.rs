@@ -37,6 +37,8 @@ pub struct NodeStatus {
     pub behind_ms: BTreeMap<NodeId, u64>,
     /// The last snapshot.
     pub snapshot: SnapshotStatus,
+    /// Entries of the log that can't be read.
+    pub damage: DamageStatus,
     /// When the certificate that other nodes are shown ends; none without certificates.
     pub certificate_ends: Option<SystemTime>,
     /// Client sessions.
@@ -65,6 +67,17 @@ pub struct SnapshotStatus {
     pub at_ms: u64,
     /// How many failed in this run.
     pub failed: u64,
+}
+
+/// Damage that was found while the node ran.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct DamageStatus {
+    /// What can't be read now, and where it lies; nothing when all can.
+    pub open: Option<String>,
+    /// Places found in this run.
+    pub found: u64,
+    /// Places mended in this run with the copies of other nodes.
+    pub mended: u64,
 }
 
 /// Positions that others wait for, published at each change.
@@ -109,6 +122,7 @@ impl<M: Machine> Owner<M> {
             applied_entries: self.applied_entries,
             applied_ms: self.applied.hlc.ms(),
             snapshot: self.snapshot,
+            damage: self.mending.status(),
             certificate_ends: self.transport.certificate().map(|info| info.not_after),
             sessions: SessionsStatus {
                 open: self.sessions.len(),

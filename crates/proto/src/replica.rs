@@ -125,6 +125,9 @@ pub enum Event {
     },
     /// The log's first entries were removed; this is the entry before its first now.
     Trimmed(EntryId),
+    /// Whether entries within the log can't be read. Until they can again, the node does not
+    /// count in a recovery.
+    Unreadable(bool),
 }
 
 /// What is to be done.
@@ -328,6 +331,7 @@ impl Replica {
             Event::Truncated(end) => self.on_truncated(end),
             Event::Loaded { load, batch } => self.on_loaded(load, batch),
             Event::Trimmed(base) => self.log.trim(base),
+            Event::Unreadable(unreadable) => self.log.set_unreadable(unreadable),
         }
         self.settle();
         std::mem::take(&mut self.effects)
@@ -532,6 +536,12 @@ impl Replica {
             return false;
         }
         self.log.durable() < self.amnesiac_to
+    }
+
+    /// Whether the log holds all that this node acknowledged, so that it counts in a recovery.
+    fn is_whole(&self) -> bool {
+        let unreadable = self.log.is_unreadable() && !self.planted.is(Mutation::AmnesiacCounts);
+        !self.is_amnesiac() && !unreadable
     }
 
     fn halt(&mut self, why: Halt) {

@@ -12,7 +12,7 @@ use antiphon_proto::{ChildState, ChildStatus, EntryId, Frame, Lsn, NodeId, Posit
 use bytes::{Bytes, BytesMut};
 
 use crate::shard::{CallError, Counts, Fate, Lost, ProposeError, Role, Shard, View};
-use crate::status::{Distribution, LogFiles, Replica, Status, Upstream};
+use crate::status::{Damage, Distribution, LogFiles, Replica, Status, Upstream};
 
 /// The keyspace as a node's state machine.
 #[derive(Debug)]
@@ -240,6 +240,11 @@ fn status(shard: &NodeShard, node: &NodeStatus) -> Status {
         snapshot_at_s: node.snapshot.at_ms / 1_000,
         snapshot_lsn: node.snapshot.lsn,
         snapshotting: node.snapshot.running,
+        damage: Damage {
+            open: node.damage.open.clone(),
+            found: node.damage.found,
+            mended: node.damage.mended,
+        },
     }
 }
 

@@ -49,6 +49,8 @@ pub struct Status {
     pub snapshot_lsn: Lsn,
     /// Whether a snapshot is being written.
     pub snapshotting: bool,
+    /// Damage in the log, found while the node runs.
+    pub damage: Damage,
 }
 
 /// The node that a replica follows.
@@ -110,6 +112,17 @@ pub struct LogFiles {
     pub appended_bytes: u64,
     /// Entries applied since the start.
     pub applied_entries: u64,
+}
+
+/// Damage in the log, found while the node runs.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Damage {
+    /// What can't be read now; nothing when all can.
+    pub open: Option<String>,
+    /// Places found since the start.
+    pub found: u64,
+    /// Places mended since the start with what other nodes hold.
+    pub mended: u64,
 }
 
 /// A distribution of times in cumulative buckets.

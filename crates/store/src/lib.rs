@@ -28,7 +28,8 @@ pub use disk::{
 pub use error::{Damage, StoreError};
 pub use hard::HARD_BYTES_MAX;
 pub use log::{
-    Bounds, Diverged, DivergedInfo, Latencies, Log, LogReader, LogStats, Prepare, Recovery, Torn,
+    Bounds, Diverged, DivergedInfo, Latencies, Log, LogReader, LogStats, Mended, Prepare, Recovery,
+    Stretch, Torn,
 };
 pub use mutation::{Mutation, Planted};
 pub use snapshot::{

@@ -4,6 +4,7 @@ mod diverged;
 mod group;
 mod hint;
 mod index;
+mod mend;
 mod prepare;
 mod reader;
 mod recovery;
@@ -36,6 +37,7 @@ use sidecar::{Effect, Sidecar};
 pub(crate) use diverged::load as load_diverged;
 pub use diverged::{Diverged, DivergedInfo};
 pub(crate) use hint::load_believed as believed_hint;
+pub use mend::{Mended, Stretch};
 pub use prepare::Prepare;
 pub use reader::LogReader;
 pub(crate) use recovery::{Place as RecoveryPlace, Recovered, recover};
@@ -61,6 +63,16 @@ static PADDING: [u8; 512] = [0; 512];
 pub(crate) struct Shared {
     index: RwLock<Index>,
     planted: Planted,
+    /// Where the files lie; none when they are only looked at.
+    home: Option<Home>,
+}
+
+/// Where the log's files lie, and whose they are.
+#[derive(Debug)]
+pub(crate) struct Home {
+    disk: Arc<dyn Disk>,
+    dir: PathBuf,
+    store: StoreUuid,
 }
 
 impl Shared {
@@ -153,7 +165,10 @@ impl Log {
         }
         preparer.request(found.next_segment, options.segment_bytes)?;
         let ends = found.shards.iter().map(|(id, shard)| (*id, shard.end)).collect();
-        let index = Index { segments: found.segments, shards: found.shards };
+        let index = Index { segments: found.segments, shards: found.shards, ..Index::default() };
+        let home = Some(Home { disk: Arc::clone(&disk), dir: dir.clone(), store });
+        let planted = options.planted;
+        let shared = Arc::new(Shared { index: RwLock::new(index), planted, home });
         let active = found.active.map(|(segment, offset)| Active { segment, offset, head: None });
         let this = Self {
             disk,
@@ -162,7 +177,7 @@ impl Log {
             store,
             incarnation,
             options: options.clone(),
-            shared: Arc::new(Shared { index: RwLock::new(index), planted: options.planted }),
+            shared,
             active,
             next_segment: found.next_segment,
             next_group: found.next_group,
@@ -353,6 +368,9 @@ impl Log {
             return Ok(());
         }
         let index = self.shared.read();
+        if index.damaged.contains(&segment) {
+            return Ok(());
+        }
         let of = |(id, shard): (&ShardId, &ShardIndex)| (*id, Effect::of(shard, segment));
         let effects = index.shards.iter().map(of).collect();
         drop(index);
@@ -454,6 +472,7 @@ impl Log {
             let start = starts.iter().find(|(of, _)| of == id).map(|(_, start)| *start);
             shard.trim(next, start);
         }
+        index.damaged.remove(&first);
         let segment = index.segments.remove(&first)?;
         // A reader that still holds the file must not see another life of it.
         Some((first, Arc::strong_count(&segment) == 1))

@@ -29,6 +29,8 @@ pub enum Mutation {
     BelieveCache,
     /// The acknowledged end is forgotten, so a lost end of the log is not seen.
     ForgetHint,
+    /// Entries are mended with a copy that was not compared with the log behind it.
+    MendUnproven,
 }
 
 /// Which bug is planted, if any. Without the feature `mutations` there is never one.

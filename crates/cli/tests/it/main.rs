@@ -3,6 +3,8 @@
 mod bench;
 mod cert;
 mod clients;
+#[cfg(test)]
+mod damage;
 mod demo;
 mod directory;
 mod health;

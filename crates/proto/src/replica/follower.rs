@@ -252,7 +252,7 @@ impl Replica {
             runs: self.log.runs().iter().skip(older).copied().collect(),
             incarnation: self.me.incarnation,
             store: self.me.store,
-            amnesiac: self.is_amnesiac(),
+            amnesiac: !self.is_whole(),
             config: self.config.clone(),
         };
         self.send_in(promise.epoch, promise.to, Message::Sealed(sealed));

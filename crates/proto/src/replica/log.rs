@@ -48,6 +48,7 @@ pub(super) struct LogView {
     runs: Vec<Cut>,        // epochs rise, ends rise, the last ends at end.last.lsn
     tail: VecDeque<Batch>, // contiguous, up to the end; may be empty
     tail_bytes: usize,
+    unreadable: bool, // entries within it are damaged on this disk
 }
 
 impl LogView {
@@ -61,7 +62,16 @@ impl LogView {
             runs: start.runs,
             tail: VecDeque::new(),
             tail_bytes: 0,
+            unreadable: false,
         }
+    }
+
+    pub(super) const fn set_unreadable(&mut self, unreadable: bool) {
+        self.unreadable = unreadable;
+    }
+
+    pub(super) const fn is_unreadable(&self) -> bool {
+        self.unreadable
     }
 
     pub(super) const fn base(&self) -> EntryId {

@@ -30,8 +30,14 @@ impl Recovery {
         }
     }
 
+    /// Whether a voter has answered for good. One that can't read its log may have mended it
+    /// when it is asked again.
+    fn is_answered(&self, node: NodeId) -> bool {
+        self.replies.get(&node).is_some_and(|sealed| !sealed.amnesiac)
+    }
+
     pub(super) fn deadline(&self, retry_ms: u64) -> Option<Time> {
-        let asked = self.asked.iter().filter(|(node, _)| !self.replies.contains_key(node));
+        let asked = self.asked.iter().filter(|(node, _)| !self.is_answered(**node));
         let times = asked.map(|(_, at)| *at).chain(self.fetch.map(|(_, at)| at));
         times.min().map(|at| at.plus_ms(retry_ms))
     }
@@ -146,7 +152,7 @@ impl Replica {
         let voters = self.config.voters.iter().map(|member| member.node);
         let ask: Vec<_> = voters
             .filter(|node| *node != me && self.links.contains(node))
-            .filter(|node| !recovery.replies.contains_key(node))
+            .filter(|node| !recovery.is_answered(*node))
             .filter(|node| {
                 recovery.asked.get(node).is_none_or(|at| now.ms_since(*at) >= retry_ms && !once)
             })
@@ -167,7 +173,7 @@ impl Replica {
 
     /// Whether those left unsealed could not satisfy the floor by themselves.
     fn is_sealed_enough(&self, counted: &BTreeMap<&NodeId, &Sealed>, config: &Config) -> bool {
-        let own = (!self.is_amnesiac()).then_some(self.me.node);
+        let own = self.is_whole().then_some(self.me.node);
         let nodes = counted.keys().map(|node| **node).chain(own);
         let sealed =
             nodes.filter_map(|node| config.place(node)).fold(VoterSet::EMPTY, VoterSet::with);

@@ -31,7 +31,8 @@ pub struct Status {
     pub head: Lsn,
     /// When a follower last heard from its parent on the stream that is open, or opened it.
     pub heard: Option<Time>,
-    /// The log lacks what this node acknowledged once; it does not count in a recovery.
+    /// The log lacks what this node acknowledged once, or can't be read; it does not count in a
+    /// recovery.
     pub amnesiac: bool,
     /// Bytes of entries that wait for the floor.
     pub unstable_bytes: usize,
@@ -175,7 +176,7 @@ impl Replica {
                 Role::Follower(follower) => follower.heard(),
                 Role::Recovering(_) | Role::Primary(_) | Role::Halted => None,
             },
-            amnesiac: self.is_amnesiac(),
+            amnesiac: !self.is_whole(),
             unstable_bytes,
             children: self.children_status(),
         }

@@ -133,6 +133,11 @@ impl Cluster {
 
     // Links.
 
+    /// A node finds entries of its log damaged, or has mended them.
+    pub(crate) fn unreadable(&mut self, id: u64, unreadable: bool) {
+        self.step(id, Event::Unreadable(unreadable));
+    }
+
     pub(crate) fn connect(&mut self, a: u64, b: u64) {
         let alive = [a, b].iter().all(|id| self.node(*id).replica.is_some());
         if a == b || !alive || self.links.contains_key(&(a, b)) {

@@ -98,6 +98,8 @@ fn obey(cluster: &mut Cluster, words: &[&str]) {
             cluster.disk(number(id)).forge(payload);
             cluster.checks.damaged = true;
         }
+        ["unreadable", id] => cluster.unreadable(number(id), true),
+        ["readable", id] => cluster.unreadable(number(id), false),
         ["trim", id, to] => cluster.trim(number(id), Lsn::new(number(to))),
         ["hold" | "release" | "sync", rest @ ..] => obey_pace(cluster, words, rest),
         ["cut", a, b] => cluster.cut(number(a), number(b)),

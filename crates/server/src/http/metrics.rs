@@ -213,6 +213,10 @@ fn log(out: &mut Out<'_>, status: &Status) -> fmt::Result {
     out.counter("appended_entries", "Entries appended", log.appended_entries)?;
     out.counter("appended_bytes", "Bytes appended", log.appended_bytes)?;
     out.counter("applied_entries", "Entries applied", log.applied_entries)?;
+    let unreadable = i64::from(status.damage.open.is_some());
+    out.gauge("log_damaged", "1 while entries can't be read", unreadable)?;
+    out.counter("log_damage_found", "Damaged places found in the log", status.damage.found)?;
+    out.counter("log_damage_mended", "Damaged places mended", status.damage.mended)?;
     out.histogram("fsync_seconds", "Synchronisation of the log's file", &status.fsync)?;
     let Some(upstream) = &status.upstream else { return Ok(()) };
     out.gauge("upstream_connected", "1 while the link is up", i64::from(upstream.connected))?;

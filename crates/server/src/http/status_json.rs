@@ -34,6 +34,9 @@ pub struct StatusJson {
     pub snapshot_lsn: u64,
     pub snapshot_at_s: u64,
     pub snapshotting: bool,
+    pub damage: Option<String>,
+    pub damage_found: u64,
+    pub damage_mended: u64,
 }
 
 /// The node that a replica follows.
@@ -98,6 +101,9 @@ impl From<&Status> for StatusJson {
             snapshot_lsn: status.snapshot_lsn.get(),
             snapshot_at_s: status.snapshot_at_s,
             snapshotting: status.snapshotting,
+            damage: status.damage.open.clone(),
+            damage_found: status.damage.found,
+            damage_mended: status.damage.mended,
         }
     }
 }

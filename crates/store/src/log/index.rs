@@ -1,6 +1,6 @@
 //! Where each entry lies: per shard the runs of entries, with a sparse list of offsets.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use antiphon_proto::{Batch, Chain, EntryId, Epoch, Lsn, ShardId};
@@ -13,6 +13,8 @@ use crate::{Bounds, Position};
 pub(crate) struct Index {
     pub(crate) segments: BTreeMap<u64, Arc<Segment>>,
     pub(crate) shards: BTreeMap<ShardId, ShardIndex>,
+    /// Segments in which damage was met in this run and not mended: they get no index file.
+    pub(crate) damaged: BTreeSet<u64>,
 }
 
 /// Where a shard's entries lie.

@@ -21,7 +21,7 @@ const CHUNK_BYTES: usize = 64 << 10;
 /// A handle for reading the log. It sees what was written, durable or not.
 #[derive(Debug, Clone)]
 pub struct LogReader {
-    shared: Arc<Shared>,
+    pub(super) shared: Arc<Shared>,
 }
 
 /// Where a reading begins and how far it may go.
@@ -43,8 +43,9 @@ impl LogReader {
         segments: BTreeMap<u64, Arc<Segment>>,
         shards: BTreeMap<ShardId, ShardIndex>,
     ) -> Self {
-        let index = RwLock::new(Index { segments, shards });
-        Self { shared: Arc::new(Shared { index, planted: Planted::default() }) }
+        let index = RwLock::new(Index { segments, shards, ..Index::default() });
+        let planted = Planted::default();
+        Self { shared: Arc::new(Shared { index, planted, home: None }) }
     }
 
     /// Where a shard's log begins and ends.
@@ -201,34 +202,46 @@ impl<'a> Walk<'a> {
     /// The chain hash before the first entry, and the frames.
     fn run(mut self) -> Result<(Chain, Bytes), StoreError> {
         while self.next <= self.start.last {
-            let Step::Frame(length) = self.step()? else { continue };
-            let bad = |what| damaged(self.start, self.shard, self.next, what);
-            let bytes = self.at_hand(length).ok_or_else(|| bad("the segment ends too early"))?;
-            let frame = Frame::decode(bytes).map_err(|_why| bad("an entry is not readable"))?;
-            if frame.header.shard != self.shard {
-                self.at += size(length);
-                continue;
+            match self.pass() {
+                Ok(true) => {}
+                Ok(false) => break,
+                // What lies before the damage is good, and is not held back for it.
+                Err(StoreError::Damaged(_)) if !self.out.is_empty() => break,
+                Err(error) => return Err(error),
             }
-            let position = position_of(&frame);
-            if position.id.lsn != self.next {
-                return Err(bad("an entry does not continue the log"));
-            }
-            if self.next >= self.from {
-                if !self.out.is_empty() && self.out.len() + length > self.bytes_max {
-                    break;
-                }
-                if self.out.is_empty() {
-                    self.before = self.chain;
-                }
-                let mut out = std::mem::take(&mut self.out);
-                out.extend_from_slice(self.at_hand(length).unwrap_or_default());
-                self.out = out;
-            }
-            self.chain = position.chain;
-            self.next = self.next.next();
-            self.at += size(length);
         }
         Ok((self.before, self.out.freeze()))
+    }
+
+    /// Passes one record; false when the entry that stands here is too much.
+    fn pass(&mut self) -> Result<bool, StoreError> {
+        let Step::Frame(length) = self.step()? else { return Ok(true) };
+        let bad = |what| damaged(self.start, self.shard, self.next, what);
+        let bytes = self.at_hand(length).ok_or_else(|| bad("the segment ends too early"))?;
+        let frame = Frame::decode(bytes).map_err(|_why| bad("an entry is not readable"))?;
+        if frame.header.shard != self.shard {
+            self.at += size(length);
+            return Ok(true);
+        }
+        let position = position_of(&frame);
+        if position.id.lsn != self.next {
+            return Err(bad("an entry does not continue the log"));
+        }
+        if self.next >= self.from {
+            if !self.out.is_empty() && self.out.len() + length > self.bytes_max {
+                return Ok(false);
+            }
+            if self.out.is_empty() {
+                self.before = self.chain;
+            }
+            let mut out = std::mem::take(&mut self.out);
+            out.extend_from_slice(self.at_hand(length).unwrap_or_default());
+            self.out = out;
+        }
+        self.chain = position.chain;
+        self.next = self.next.next();
+        self.at += size(length);
+        Ok(true)
     }
 
     /// Looks at what stands here, with all its bytes at hand.
