@@ -50,6 +50,8 @@ pub(crate) enum Command {
     Bench(Box<commands::bench::BenchArgs>),
     /// Show the cluster on one screen
     Status(commands::status::StatusArgs),
+    /// Show how far each replica is behind, and when it is level
+    Lag(commands::lag::LagArgs),
     /// Write, check and show the configuration of a node
     #[command(subcommand)]
     Config(commands::config::ConfigCommand),

@@ -6,6 +6,7 @@ pub(crate) mod completions;
 pub(crate) mod config;
 pub(crate) mod demo;
 pub(crate) mod help;
+pub(crate) mod lag;
 pub(crate) mod log;
 pub(crate) mod serve;
 pub(crate) mod status;
@@ -25,6 +26,7 @@ pub(crate) fn run(command: Command, screen: &mut Screen) -> anyhow::Result<Exit>
         Command::Bench(args) => bench::run(&args, screen),
         Command::Cert(command) => cert::run(&command, screen),
         Command::Completions(args) => completions::completions(&args, screen),
+        Command::Lag(args) => lag::run(&args, screen),
         Command::Log(command) => log::run(&command, screen),
         Command::Status(args) => status::run(&args, screen),
         Command::Man(args) => completions::man(&args),

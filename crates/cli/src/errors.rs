@@ -142,6 +142,9 @@ codes! {
     CertificateName = "X0505", Usage, "a name cannot be in a certificate",
         "Names of clusters and nodes have a limited alphabet and length.",
         "Choose another name.";
+    NoAnswer = "X0601", Failed, "a node does not answer",
+        "It is not running, the address is wrong, or a firewall is between.",
+        "Check the address and the node's log; pages are at `http.listen`, clients at `resp.listen`.";
     WaitOver = "X0602", Unhealthy, "the state did not come in time",
         "The cluster was asked again and again until the time was over. It was left as it is.",
         "The lines that begin with ! say what is missing; a longer --timeout waits longer.";

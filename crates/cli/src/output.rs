@@ -13,8 +13,19 @@ use crate::exit::Exit;
 pub(crate) enum Format {
     /// For people.
     Table,
+    /// For people with a wide terminal: more columns where there are more.
+    Wide,
     /// For programs: one document with a `schema` field.
     Json,
+    /// For programs: the same on one line, and lists as one line per item.
+    Jsonl,
+}
+
+impl Format {
+    /// Whether a program reads it.
+    pub(crate) const fn is_json(self) -> bool {
+        matches!(self, Self::Json | Self::Jsonl)
+    }
 }
 
 /// Prints what the argument parser has to say: help on stdout, an error with its code on stderr.
@@ -44,16 +55,30 @@ pub(crate) enum Color {
     Never,
 }
 
+/// One item of a list by itself.
+#[derive(Serialize)]
+struct Line<'a, T> {
+    schema: &'static str,
+    #[serde(flatten)]
+    item: &'a T,
+}
+
 /// The two streams of a command.
 pub(crate) struct Screen {
     format: Format,
     color: Color,
+    alone: bool, // nobody reads stdout any more
 }
 
 impl Screen {
     /// Writes in `format`, colours as `color` says.
     pub(crate) const fn new(format: Format, color: Color) -> Self {
-        Self { format, color }
+        Self { format, color, alone: false }
+    }
+
+    /// Whether the reader of stdout went away: nothing more needs to be said.
+    pub(crate) const fn is_alone(&self) -> bool {
+        self.alone
     }
 
     /// The format that was asked for.
@@ -68,19 +93,50 @@ impl Screen {
     pub(crate) fn answer(&mut self, text: &str) -> io::Result<()> {
         let mut out = io::stdout().lock();
         match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
-            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {
+                self.alone = true;
+                Ok(())
+            }
             other => other,
         }
     }
 
-    /// Writes `value` to stdout as one JSON document.
+    /// Writes `value` to stdout as one JSON document, on one line if that was asked for.
     ///
     /// # Errors
     /// When `value` has no JSON form or stdout cannot be written.
     pub(crate) fn answer_json(&mut self, value: &impl Serialize) -> anyhow::Result<()> {
-        let mut text = serde_json::to_string_pretty(value)?;
+        let mut text = match self.format {
+            Format::Jsonl => serde_json::to_string(value)?,
+            Format::Table | Format::Wide | Format::Json => serde_json::to_string_pretty(value)?,
+        };
         text.push('\n');
         Ok(self.answer(&text)?)
+    }
+
+    /// Writes each of `items` on a line of its own, with the name and version of its kind.
+    ///
+    /// # Errors
+    /// When an item has no JSON form or stdout cannot be written.
+    pub(crate) fn answer_lines<T: Serialize>(
+        &mut self,
+        schema: &'static str,
+        items: &[T],
+    ) -> anyhow::Result<()> {
+        let mut text = String::new();
+        for item in items {
+            text.push_str(&serde_json::to_string(&Line { schema, item })?);
+            text.push('\n');
+        }
+        Ok(self.answer(&text)?)
+    }
+
+    /// Wipes a terminal, so that the next answer stands in the place of the last one.
+    ///
+    /// # Errors
+    /// When stdout cannot be written.
+    pub(crate) fn wipe(&mut self) -> io::Result<()> {
+        if io::stdout().is_terminal() { self.answer("\x1b[H\x1b[2J") } else { Ok(()) }
     }
 
     /// Says something about the work on stderr. Nobody is left to hear of a failure to say it.

@@ -24,7 +24,7 @@ mod status;
 mod typed;
 mod waiters;
 
-pub use antiphon_net::{MemoryNetwork, QuicConfig, TransportConfig, certs};
+pub use antiphon_net::{MemoryNetwork, PeerStats, QuicConfig, TransportConfig, certs};
 pub use antiphon_proto::{
     EntryId, Epoch, Executed, Fate, Frame, Hlc, Limits, LoggedReply, Lsn, NodeId, Policy,
     ProposeError, RoleStatus, SESSION_WINDOW, SessionId, SessionInfo, SessionRefusal, Shape,

@@ -7,7 +7,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::thread;
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use axum::Router;
 use axum::extract::State;
@@ -20,9 +20,11 @@ use crate::pages::Pages;
 
 mod bounded;
 mod metrics;
+mod probes;
+mod query;
 mod status_json;
 
-pub use status_json::{ReplicaJson, StatusJson, UpstreamJson};
+pub use status_json::{LinkJson, ReplicaJson, StatusJson, UpstreamJson};
 
 /// The running pages. Dropping it ends them.
 #[derive(Debug)]
@@ -108,10 +110,11 @@ fn router(pages: Arc<Pages>) -> Router {
     Router::new()
         .route("/metrics", get(metrics_page))
         .route("/status", get(status_page))
-        .route("/livez", get(alive))
-        .route("/startupz", get(alive))
-        .route("/readyz", get(ready))
-        .route("/primary", get(primary))
+        .route("/livez", get(probes::alive))
+        .route("/startupz", get(probes::alive))
+        .route("/readyz", get(probes::ready))
+        .route("/primary", get(probes::primary))
+        .route("/replica", get(probes::replica))
         .with_state(pages)
 }
 
@@ -136,28 +139,6 @@ async fn status_page(State(pages): State<Arc<Pages>>) -> impl IntoResponse {
         Ok(text) => (StatusCode::OK, headers, text + "\n"),
         Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, headers, error.to_string()),
     }
-}
-
-/// Whether the process does its work: the owner thread has its turns.
-async fn alive(State(pages): State<Arc<Pages>>) -> (StatusCode, &'static str) {
-    answer(pages.fresh(Instant::now()).is_some(), "alive\n", "not alive\n")
-}
-
-/// Whether the node may take the traffic of its role.
-async fn ready(State(pages): State<Arc<Pages>>) -> (StatusCode, &'static str) {
-    let ready = pages.fresh(Instant::now()).is_some_and(|newest| newest.status.serving);
-    answer(ready, "ready\n", "not ready\n")
-}
-
-/// Whether the node accepts writes.
-async fn primary(State(pages): State<Arc<Pages>>) -> (StatusCode, &'static str) {
-    let newest = pages.fresh(Instant::now());
-    let primary = newest.is_some_and(|newest| newest.status.primary && newest.status.serving);
-    answer(primary, "primary\n", "not the primary\n")
-}
-
-fn answer(yes: bool, then: &'static str, or: &'static str) -> (StatusCode, &'static str) {
-    if yes { (StatusCode::OK, then) } else { (StatusCode::SERVICE_UNAVAILABLE, or) }
 }
 
 fn now_s() -> i64 {

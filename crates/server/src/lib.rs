@@ -33,7 +33,7 @@ pub use antiphon::{Level, LevelError};
 pub use auth::Password;
 pub use config::{ClientLimits, Config, ConfigError, TlsFiles};
 pub use forward::GuestError;
-pub use http::{Http, HttpError, ReplicaJson, StatusJson, UpstreamJson};
+pub use http::{Http, HttpError, LinkJson, ReplicaJson, StatusJson, UpstreamJson};
 pub use listener::{ListenError, Listener};
 pub use pages::{Pages, Picture};
 pub use serve::{ServeError, Serving, Setup};

@@ -6,13 +6,13 @@ use std::rc::Rc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use antiphon::{ApplyError, Level, Local, Machine, NodeStatus, RoleStatus};
+use antiphon::{ApplyError, Level, Local, Machine, NodeStatus, PeerStats, RoleStatus};
 use antiphon_kv::{Cut, Engine};
-use antiphon_proto::{ChildState, ChildStatus, EntryId, Frame, Lsn, NodeId, Positions, Token};
+use antiphon_proto::{ChildState, ChildStatus, EntryId, Frame, Lsn, NodeId, Token};
 use bytes::{Bytes, BytesMut};
 
 use crate::shard::{CallError, Counts, Fate, Lost, ProposeError, Role, Shard, View};
-use crate::status::{Damage, Distribution, LogFiles, Replica, Status, Upstream};
+use crate::status::{Damage, Distribution, Link, LogFiles, Replica, Status, Upstream};
 
 /// The keyspace as a node's state machine.
 #[derive(Debug)]
@@ -236,6 +236,7 @@ fn status(shard: &NodeShard, node: &NodeStatus) -> Status {
         },
         fsync: fsync(node),
         peer_certificate_seconds: node.certificate_ends.map(seconds_until),
+        links: node.peers.iter().map(link).collect(),
         reconnects: node.peers.iter().map(|peer| peer.connects.saturating_sub(1)).sum(),
         snapshot_at_s: node.snapshot.at_ms / 1_000,
         snapshot_lsn: node.snapshot.lsn,
@@ -285,19 +286,36 @@ fn upstream(shard: &NodeShard, node: &NodeStatus) -> Upstream {
     }
 }
 
+const fn link(peer: &PeerStats) -> Link {
+    Link {
+        node: peer.peer,
+        connected: peer.generation.is_some(),
+        connects: peer.connects,
+        failed_attempts: peer.failed_attempts,
+        sent_bytes: peer.sent_wire_bytes,
+        received_bytes: peer.received_wire_bytes,
+    }
+}
+
 fn replica(shard: &NodeShard, node: &NodeStatus, of: NodeId) -> Replica {
-    let child = node.replica.children.iter().find(|child| child.node == of);
-    let positions = child.map_or(Positions::default(), |child| child.positions);
-    let lag_entries = node.replica.last.lsn.since(positions.durable);
+    let known = &node.replica;
+    let child = known.children.iter().find(|child| child.node == of);
+    // In a chain the primary hears of those further down from their parents.
+    let told = known.below.iter().find(|(below, _)| *below == of).map(|(_, at)| *at);
+    let positions = child.map(|child| child.positions).or(told).unwrap_or_default();
+    let lag_entries = known.last.lsn.since(positions.durable);
     let (host, port) = shard.address(of);
     Replica {
         node: of,
         host,
         port,
-        connected: node.linked.contains(&of),
-        state: state(child, lag_entries).to_owned(),
+        connected: if child.is_some() { node.linked.contains(&of) } else { told.is_some() },
+        state: state(child, told.is_some(), lag_entries).to_owned(),
+        source: source(child, told.and_then(|_| known.config.parent(of))),
+        sent: child.map_or(positions.received, |child| child.sent),
         received: positions.received,
         durable: positions.durable,
+        applied: positions.applied,
         lag_entries,
         lag_bytes: child
             .map_or(0, |child| u64::try_from(child.in_flight_bytes).unwrap_or(u64::MAX)),
@@ -311,12 +329,23 @@ fn replica(shard: &NodeShard, node: &NodeStatus, of: NodeId) -> Replica {
 /// Entries that a replica may lack and still be called in sync: what is on its way under load.
 const IN_SYNC_ENTRIES: u64 = 10_000;
 
-fn state(child: Option<&ChildStatus>, lag_entries: u64) -> &'static str {
-    match child.map(|child| child.state) {
+fn state(child: Option<&ChildStatus>, told: bool, lag_entries: u64) -> &'static str {
+    let state = child.map(|child| child.state);
+    match state.or(told.then_some(ChildState::Streaming)) {
         Some(ChildState::Streaming) if lag_entries <= IN_SYNC_ENTRIES => "in sync",
         Some(ChildState::Streaming | ChildState::Loading) => "catching up",
         Some(ChildState::NeedsSnapshot) => "needs a snapshot",
         Some(ChildState::Closed) | None => "away",
+    }
+}
+
+/// Where a replica's entries come from.
+fn source(child: Option<&ChildStatus>, parent: Option<NodeId>) -> String {
+    match (child.map(|child| child.state), parent) {
+        (Some(ChildState::Streaming), _) => "memory".to_owned(),
+        (Some(ChildState::Loading), _) => "disk".to_owned(),
+        (None, Some(parent)) => format!("node {parent}"),
+        (Some(ChildState::Closed | ChildState::NeedsSnapshot) | None, _) => "-".to_owned(),
     }
 }
 

@@ -43,6 +43,8 @@ pub struct Status {
     pub peer_certificate_seconds: Option<i64>,
     /// Links to other nodes made anew since the start.
     pub reconnects: u64,
+    /// The link to each other node.
+    pub links: Vec<Link>,
     /// When the last snapshot was finished. Unit: seconds since 1970; 0 for never.
     pub snapshot_at_s: u64,
     /// The position of the last snapshot.
@@ -51,6 +53,23 @@ pub struct Status {
     pub snapshotting: bool,
     /// Damage in the log, found while the node runs.
     pub damage: Damage,
+}
+
+/// A link to another node.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Link {
+    /// The node.
+    pub node: NodeId,
+    /// Whether it stands.
+    pub connected: bool,
+    /// Links that were made since the start.
+    pub connects: u64,
+    /// Attempts to make one that failed.
+    pub failed_attempts: u64,
+    /// Bytes that a link took, as it took them.
+    pub sent_bytes: u64,
+    /// Bytes that came, as a link brought them.
+    pub received_bytes: u64,
 }
 
 /// The node that a replica follows.
@@ -87,10 +106,16 @@ pub struct Replica {
     pub connected: bool,
     /// Its state in a word: `in sync`, `catching up`, `away`.
     pub state: String,
+    /// Where its entries come from: `memory`, `disk`, `node 2` in a chain, or `-` without a stream.
+    pub source: String,
+    /// End of what it was sent.
+    pub sent: Lsn,
     /// End of its log in memory, as it said last.
     pub received: Lsn,
     /// End of its log on disk, as it said last.
     pub durable: Lsn,
+    /// End of what its readers see, as it said last.
+    pub applied: Lsn,
     /// Entries it does not have on disk.
     pub lag_entries: u64,
     /// Bytes it does not have on disk.
@@ -134,4 +159,35 @@ pub struct Distribution {
     pub count: u64,
     /// Their sum. Unit: seconds.
     pub sum_s: f64,
+}
+
+impl Distribution {
+    /// The time that `share` of the observations did not exceed, as far as buckets tell: the
+    /// upper bound of the bucket it lies in. None without observations. Unit: seconds.
+    #[must_use]
+    pub fn quantile(&self, share: f64) -> Option<f64> {
+        // Exact up to 2^53 observations.
+        let wanted = share * self.count as f64;
+        let reached = |(_, below): &&(f64, u64)| *below > 0 && *below as f64 >= wanted;
+        self.buckets.iter().find(reached).map(|(bound, _)| *bound)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Distribution;
+
+    #[test]
+    fn a_quantile_is_the_bound_of_its_bucket() {
+        let times = |buckets: &[(f64, u64)]| Distribution {
+            buckets: buckets.to_vec(),
+            count: buckets.last().map_or(0, |(_, count)| *count),
+            sum_s: 0.0,
+        };
+        let some = times(&[(0.001, 0), (0.002, 98), (0.004, 99), (0.008, 100)]);
+        assert_eq!(some.quantile(0.5), Some(0.002));
+        assert_eq!(some.quantile(0.99), Some(0.004));
+        assert_eq!(some.quantile(1.0), Some(0.008));
+        assert_eq!(times(&[(0.001, 0)]).quantile(0.99), None);
+    }
 }

@@ -14,7 +14,7 @@ use crate::bench::report::Report;
 use crate::bench::run;
 use crate::errors::{Code, Coded, Problem};
 use crate::exit::Exit;
-use crate::output::{Format, Screen};
+use crate::output::Screen;
 
 /// Shortest value that tells its write from all others.
 const VERIFIED_VALUE_BYTES_MIN: u32 = 8;
@@ -154,7 +154,7 @@ fn answer(args: &BenchArgs, report: &Report, screen: &mut Screen) -> anyhow::Res
     let to_stdout = args.json.as_ref().is_some_and(|path| path.as_os_str() == "-");
     if args.csv {
         screen.answer(&report.csv())?;
-    } else if to_stdout || screen.format() == Format::Json {
+    } else if to_stdout || screen.format().is_json() {
         screen.answer_json(report)?;
     } else {
         screen.answer(&report.text())?;

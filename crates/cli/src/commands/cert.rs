@@ -150,10 +150,11 @@ fn show(args: &ShowArgs, screen: &mut Screen) -> anyhow::Result<Exit> {
         }
     }
     match screen.format() {
+        Format::Jsonl => screen.answer_lines(SCHEMA, &shown)?,
         Format::Json => {
             screen.answer_json(&Document { schema: SCHEMA, certificates: &shown })?;
         }
-        Format::Table => {
+        Format::Table | Format::Wide => {
             let blocks: Vec<String> = shown.iter().map(Shown::text).collect();
             screen.answer(&blocks.join("\n"))?;
         }

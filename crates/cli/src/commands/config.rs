@@ -11,7 +11,7 @@ use crate::config::{
 };
 use crate::errors::{Code, Coded, Problem};
 use crate::exit::Exit;
-use crate::output::{Format, Screen};
+use crate::output::Screen;
 
 /// Name and version of the document.
 const SCHEMA: &str = "antiphon.config/1";
@@ -99,9 +99,10 @@ fn run_check(args: &CheckArgs, screen: &mut Screen) -> anyhow::Result<Exit> {
 
 fn run_show(args: &ShowArgs, screen: &mut Screen) -> anyhow::Result<Exit> {
     let layers = args.from.layers(screen)?;
-    match screen.format() {
-        Format::Table => screen.answer(&with_origins(&layers, args.origins))?,
-        Format::Json => screen.answer_json(&Shown::of(&layers))?,
+    if screen.format().is_json() {
+        screen.answer_json(&Shown::of(&layers))?;
+    } else {
+        screen.answer(&with_origins(&layers, args.origins))?;
     }
     Ok(Exit::Done)
 }

@@ -5,7 +5,7 @@ use serde::Serialize;
 
 use crate::errors::{Code, Explained, Problem};
 use crate::exit::Exit;
-use crate::output::{Format, Screen};
+use crate::output::Screen;
 
 /// Name and version of the document.
 const SCHEMA: &str = "antiphon.error/1";
@@ -33,9 +33,10 @@ pub(crate) fn run(args: &HelpArgs, screen: &mut Screen) -> anyhow::Result<Exit> 
         let next = "docs/errors.md has all codes.";
         let unknown = || Problem::usage(format!("there is no error {text}"), next);
         let explained = Code::parse(text).ok_or_else(unknown)?.explained();
-        match screen.format() {
-            Format::Json => screen.answer_json(&Shown::of(explained))?,
-            Format::Table => screen.answer(&sentences(explained))?,
+        if screen.format().is_json() {
+            screen.answer_json(&Shown::of(explained))?;
+        } else {
+            screen.answer(&sentences(explained))?;
         }
         return Ok(Exit::Done);
     }

@@ -14,7 +14,7 @@ use serde::Serialize;
 
 use crate::errors::{Code, Coded, store_problem};
 use crate::exit::Exit;
-use crate::output::{Format, Screen};
+use crate::output::Screen;
 
 /// Name and version of the document.
 const SCHEMA: &str = "antiphon.log/1";
@@ -93,9 +93,10 @@ pub(crate) fn run(command: &LogCommand, screen: &mut Screen) -> anyhow::Result<E
         }
     };
     shown.verified = matches!(command, LogCommand::Verify(_));
-    match screen.format() {
-        Format::Json => screen.answer_json(&shown)?,
-        Format::Table => screen.answer(&shown.text())?,
+    if screen.format().is_json() {
+        screen.answer_json(&shown)?;
+    } else {
+        screen.answer(&shown.text())?;
     }
     Ok(if damaged { Exit::Integrity } else { Exit::Done })
 }

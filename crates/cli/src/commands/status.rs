@@ -1,13 +1,14 @@
 //! `antiphon status`: the cluster on one screen, asked from the pages of its nodes.
 
-mod fetch;
-mod page;
+pub(crate) mod fetch;
+pub(crate) mod page;
 mod view;
 
 use std::time::{Duration, Instant};
 
 use clap::{Args, ValueEnum};
 
+use crate::commands::status::page::Page;
 use crate::commands::status::view::View;
 use crate::errors::{Code, Problem};
 use crate::exit::Exit;
@@ -23,8 +24,8 @@ const MOMENT: Duration = Duration::from_secs(1);
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   antiphon status
-  antiphon status --address 10.0.0.1:7201,10.0.0.2:7201,10.0.0.3:7201
-  antiphon status --wait healthy --timeout 60s -o json
+  antiphon status --address 10.0.0.1:7201,10.0.0.2:7201 --wait healthy --timeout 60s -o json
+  antiphon status --watch=1s -o wide
 
 Not healthy ends with 3, and the lines that begin with ! say why.")]
 pub(crate) struct StatusArgs {
@@ -34,6 +35,12 @@ pub(crate) struct StatusArgs {
     /// Look again until the cluster is so, or the time is over [default: look once]
     #[arg(long, value_enum, value_name = "STATE")]
     wait: Option<Awaited>,
+    /// Look again and again, this far apart [default when given without a time: 2s]
+    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "2s", conflicts_with = "wait", value_name = "EVERY", value_parser = humantime::parse_duration)]
+    watch: Option<Duration>,
+    /// Looks after which to end [default: never]
+    #[arg(long, requires = "watch", value_parser = clap::value_parser!(u32).range(1..))]
+    count: Option<u32>,
     /// Longest wait for a state, and for the answer of a node
     #[arg(long, default_value = "10s", value_parser = humantime::parse_duration)]
     timeout: Duration,
@@ -48,11 +55,14 @@ enum Awaited {
     Serving,
 }
 
-/// Shows the cluster once, when what was waited for is there or the time is over.
+/// Shows the cluster: once, when what was waited for is there, or again and again.
 ///
 /// # Errors
-/// When stdout cannot be written. Nodes that do not answer are part of the picture.
+/// When what was waited for did not come. Nodes that do not answer are part of the picture.
 pub(crate) fn run(args: &StatusArgs, screen: &mut Screen) -> anyhow::Result<Exit> {
+    if let Some(every) = args.watch {
+        return watch(args, every, screen);
+    }
     let begun = Instant::now();
     loop {
         let left = args.timeout.saturating_sub(begun.elapsed());
@@ -64,10 +74,7 @@ pub(crate) fn run(args: &StatusArgs, screen: &mut Screen) -> anyhow::Result<Exit
         };
         if there || begun.elapsed() >= args.timeout {
             let good = if args.wait == Some(Awaited::Serving) { there } else { view.is_healthy() };
-            match screen.format() {
-                Format::Json => screen.answer_json(&view)?,
-                Format::Table => screen.answer(&view.text())?,
-            }
+            show(&view, screen)?;
             if !there {
                 let waited = humantime::format_duration(args.timeout);
                 let what = format!("what was waited for did not come within {waited}");
@@ -79,6 +86,31 @@ pub(crate) fn run(args: &StatusArgs, screen: &mut Screen) -> anyhow::Result<Exit
     }
 }
 
+/// Looks again and again, until the reader goes away or `--count` is reached.
+fn watch(args: &StatusArgs, every: Duration, screen: &mut Screen) -> anyhow::Result<Exit> {
+    let mut left = args.count;
+    loop {
+        let view = look(&args.address, args.timeout);
+        if !screen.format().is_json() {
+            screen.wipe()?;
+        }
+        show(&view, screen)?;
+        left = left.map(|left| left.saturating_sub(1));
+        if left == Some(0) || screen.is_alone() {
+            return Ok(if view.is_healthy() { Exit::Done } else { Exit::Unhealthy });
+        }
+        std::thread::sleep(every);
+    }
+}
+
+fn show(view: &View, screen: &mut Screen) -> anyhow::Result<()> {
+    match screen.format() {
+        Format::Json | Format::Jsonl => screen.answer_json(view),
+        Format::Table => Ok(screen.answer(&view.text(false))?),
+        Format::Wide => Ok(screen.answer(&view.text(true))?),
+    }
+}
+
 /// The picture of the cluster whose pages are at these addresses, as text. Pages follow the
 /// nodes within moments, so a cluster that just became healthy is given one.
 pub(crate) fn table_of(addresses: &[String]) -> String {
@@ -86,15 +118,20 @@ pub(crate) fn table_of(addresses: &[String]) -> String {
     loop {
         let view = look(addresses, LOOK_EVERY);
         if view.is_healthy() || begun.elapsed() >= MOMENT {
-            return view.text();
+            return view.text(false);
         }
         std::thread::sleep(MOMENT / 20);
     }
 }
 
+// One node may hang; the others are not kept waiting for it.
 fn look(addresses: &[String], patience: Duration) -> View {
-    // One node may hang; the others are not kept waiting for it.
-    let answers = std::thread::scope(|scope| {
+    View::of(ask(addresses, patience))
+}
+
+/// What each node says of itself, all asked at once.
+pub(crate) fn ask(addresses: &[String], patience: Duration) -> Vec<(String, anyhow::Result<Page>)> {
+    std::thread::scope(|scope| {
         let asked: Vec<_> = addresses
             .iter()
             .map(|address| (address, scope.spawn(move || fetch::status(address, patience))))
@@ -106,6 +143,5 @@ fn look(addresses: &[String], patience: Duration) -> View {
                 Err(panic) => std::panic::resume_unwind(panic),
             })
             .collect()
-    });
-    View::of(answers)
+    })
 }

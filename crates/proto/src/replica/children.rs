@@ -87,6 +87,14 @@ impl Child {
         }
     }
 
+    /// The end of what it was sent on its stream; of what it has, when it has no stream.
+    pub(super) fn sent_to(&self) -> Lsn {
+        match self.progress {
+            Progress::Stream { next } | Progress::Load { next } => next.prev(),
+            Progress::Closed | Progress::Snapshot => self.positions.received,
+        }
+    }
+
     pub(super) const fn positions(&self) -> Positions {
         self.positions
     }

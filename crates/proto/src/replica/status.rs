@@ -38,6 +38,8 @@ pub struct Status {
     pub unstable_bytes: usize,
     /// Those that receive from this node.
     pub children: Vec<ChildStatus>,
+    /// How far each node below this one is, as its parents told last, by its number.
+    pub below: Vec<(NodeId, Positions)>,
 }
 
 /// What a replica is.
@@ -71,6 +73,8 @@ pub struct ChildStatus {
     pub node: NodeId,
     /// Where it stands.
     pub state: ChildState,
+    /// The end of what it was sent.
+    pub sent: Lsn,
     /// How far it is.
     pub positions: Positions,
     /// Bytes that were sent and are not acknowledged.
@@ -179,6 +183,7 @@ impl Replica {
             amnesiac: !self.is_whole(),
             unstable_bytes,
             children: self.children_status(),
+            below: self.positions_below(),
         }
     }
 
@@ -188,6 +193,7 @@ impl Replica {
             ChildStatus {
                 node: *node,
                 state: child.state(),
+                sent: child.sent_to(),
                 positions: child.positions(),
                 in_flight_bytes: child.in_flight(),
                 incarnation,

@@ -2,13 +2,14 @@
 
 use serde::Serialize;
 
-use crate::status::{Replica, Status, Upstream};
+use crate::status::{Link, Replica, Status, Upstream};
 
 /// A node at one moment. Positions count entries.
 #[derive(Debug, Serialize)]
 #[expect(missing_docs, reason = "the fields are those of the status, which documents them")]
 pub struct StatusJson {
     pub schema: &'static str,
+    pub version: &'static str,
     pub cluster: String,
     pub node: u64,
     pub name: String,
@@ -29,7 +30,9 @@ pub struct StatusJson {
     pub appended_entries: u64,
     pub appended_bytes: u64,
     pub applied_entries: u64,
+    pub fsync_p99_seconds: Option<f64>,
     pub reconnects: u64,
+    pub links: Vec<LinkJson>,
     pub peer_certificate_seconds: Option<i64>,
     pub snapshot_lsn: u64,
     pub snapshot_at_s: u64,
@@ -62,11 +65,39 @@ pub struct ReplicaJson {
     pub port: u16,
     pub connected: bool,
     pub state: String,
+    pub source: String,
+    pub sent: u64,
     pub received: u64,
     pub durable: u64,
+    pub applied: u64,
     pub lag_entries: u64,
     pub lag_bytes: u64,
     pub lag_seconds: f64,
+}
+
+/// A link to another node.
+#[derive(Debug, Serialize)]
+#[expect(missing_docs, reason = "the fields are those of the status, which documents them")]
+pub struct LinkJson {
+    pub node: u64,
+    pub connected: bool,
+    pub connects: u64,
+    pub failed_attempts: u64,
+    pub sent_bytes: u64,
+    pub received_bytes: u64,
+}
+
+impl From<&Link> for LinkJson {
+    fn from(link: &Link) -> Self {
+        Self {
+            node: link.node.get(),
+            connected: link.connected,
+            connects: link.connects,
+            failed_attempts: link.failed_attempts,
+            sent_bytes: link.sent_bytes,
+            received_bytes: link.received_bytes,
+        }
+    }
 }
 
 /// The set of fields that this build writes.
@@ -76,6 +107,7 @@ impl From<&Status> for StatusJson {
     fn from(status: &Status) -> Self {
         Self {
             schema: SCHEMA,
+            version: env!("CARGO_PKG_VERSION"),
             cluster: status.cluster.clone(),
             node: status.node.get(),
             name: status.name.clone(),
@@ -96,7 +128,9 @@ impl From<&Status> for StatusJson {
             appended_entries: status.log.appended_entries,
             appended_bytes: status.log.appended_bytes,
             applied_entries: status.log.applied_entries,
+            fsync_p99_seconds: status.fsync.quantile(0.99),
             reconnects: status.reconnects,
+            links: status.links.iter().map(LinkJson::from).collect(),
             peer_certificate_seconds: status.peer_certificate_seconds,
             snapshot_lsn: status.snapshot_lsn.get(),
             snapshot_at_s: status.snapshot_at_s,
@@ -131,8 +165,11 @@ impl From<&Replica> for ReplicaJson {
             port: replica.port,
             connected: replica.connected,
             state: replica.state.clone(),
+            source: replica.source.clone(),
+            sent: replica.sent.get(),
             received: replica.received.get(),
             durable: replica.durable.get(),
+            applied: replica.applied.get(),
             lag_entries: replica.lag_entries,
             lag_bytes: replica.lag_bytes,
             lag_seconds: replica.lag_s,

@@ -46,6 +46,9 @@ fn a_primary_and_a_replica_tell_about_themselves() {
         node.shard.demote();
         until(|| pages.newest().is_some_and(|newest| !newest.status.primary)).await;
         assert_eq!(get(http.address(), "/primary").await.0, AWAY);
+        for wrong in ["/replica?max_lag=soon", "/replica?max_lag", "/replica?lag=1s"] {
+            assert_eq!(get(http.address(), wrong).await.0, "HTTP/1.1 400 Bad Request", "{wrong}");
+        }
     });
 }
 

@@ -11,6 +11,9 @@ pub(crate) const SCHEMA: &str = "antiphon.status/";
 pub(crate) struct Page {
     /// Name and version of the document.
     pub(crate) schema: String,
+    /// The version that the node runs; empty if it is too old to say.
+    #[serde(default)]
+    pub(crate) version: String,
     /// The cluster.
     #[serde(default)]
     pub(crate) cluster: String,
@@ -44,6 +47,12 @@ pub(crate) struct Page {
     /// At the primary: who follows.
     #[serde(default)]
     pub(crate) replicas: Vec<Replica>,
+    /// The time that 99 of 100 syncs of the log did not exceed, in seconds.
+    #[serde(default)]
+    pub(crate) fsync_p99_seconds: Option<f64>,
+    /// The link to each other node.
+    #[serde(default)]
+    pub(crate) links: Vec<Link>,
     /// Seconds until the certificate for links ends.
     #[serde(default)]
     pub(crate) peer_certificate_seconds: Option<i64>,
@@ -54,6 +63,23 @@ impl Page {
     pub(crate) fn is_primary(&self) -> bool {
         self.role == "primary"
     }
+}
+
+/// A link to another node.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Link {
+    /// The node.
+    pub(crate) node: u64,
+    /// Whether it stands.
+    pub(crate) connected: bool,
+    /// Links that were made since the start.
+    pub(crate) connects: u64,
+    /// Attempts to make one that failed.
+    pub(crate) failed_attempts: u64,
+    /// Bytes that a link took.
+    pub(crate) sent_bytes: u64,
+    /// Bytes that came.
+    pub(crate) received_bytes: u64,
 }
 
 /// The node that a replica follows.
@@ -86,6 +112,15 @@ pub(crate) struct Replica {
     pub(crate) connected: bool,
     /// Its state in a word.
     pub(crate) state: String,
+    /// Where its entries come from.
+    #[serde(default)]
+    pub(crate) source: String,
+    /// End of what it was sent.
+    #[serde(default)]
+    pub(crate) sent: u64,
+    /// End of what its readers see.
+    #[serde(default)]
+    pub(crate) applied: Option<u64>,
     /// End of its log in memory.
     #[serde(default)]
     pub(crate) received: u64,

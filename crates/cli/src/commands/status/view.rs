@@ -8,7 +8,7 @@ use comfy_table::{CellAlignment, Table, presets};
 use serde::Serialize;
 
 use crate::bench::report::grouped;
-use crate::commands::status::page::{Page, Replica};
+use crate::commands::status::page::{Link, Page, Replica};
 
 /// Name and version of the document.
 const SCHEMA: &str = "antiphon.cluster-status/1";
@@ -42,10 +42,15 @@ struct Row {
     address: String,
     lsn: u64,
     durable: u64,
-    /// Only the node itself knows.
+    /// As the node itself says, else as the primary heard.
     applied: Option<u64>,
     lag_entries: Option<u64>,
     lag_seconds: Option<f64>,
+    /// What only the node's own page says.
+    fsync_p99_seconds: Option<f64>,
+    certificate_seconds: Option<i64>,
+    version: Option<String>,
+    links: Vec<Link>,
 }
 
 impl View {
@@ -90,20 +95,23 @@ impl View {
         self.healthy
     }
 
-    /// For people.
-    pub(crate) fn text(&self) -> String {
+    /// For people; with more columns and all links if it may be `wide`.
+    pub(crate) fn text(&self, wide: bool) -> String {
         let mut out = String::new();
-        self.write_text(&mut out).expect("a string takes all that is written to it");
+        self.write_text(&mut out, wide).expect("a string takes all that is written to it");
         out
     }
 
-    fn write_text(&self, out: &mut String) -> std::fmt::Result {
+    fn write_text(&self, out: &mut String, wide: bool) -> std::fmt::Result {
         if !self.rows.is_empty() {
             let primary = self.primary.map_or_else(|| "none".to_owned(), |node| node.to_string());
             let (cluster, epoch, floor) = (&self.cluster, self.epoch, &self.floor);
             writeln!(out, "cluster {cluster}   epoch {epoch}   primary {primary}   floor {floor}")?;
-            for line in table(&self.rows).lines() {
+            for line in table(&self.rows, wide).lines() {
                 writeln!(out, "{}", line.trim_end())?;
+            }
+            if wide {
+                write_links(&self.rows, out)?;
             }
         }
         for problem in &self.problems {
@@ -122,10 +130,12 @@ impl View {
     }
 }
 
-fn table(rows: &[Row]) -> String {
+fn table(rows: &[Row], wide: bool) -> String {
     let mut table = Table::new();
     table.load_style(presets::NOTHING);
-    table.set_header(["NODE", "ROLE", "STATE", "ADDRESS", "LSN", "DURABLE", "APPLIED", "LAG"]);
+    let head = ["NODE", "ROLE", "STATE", "ADDRESS", "LSN", "DURABLE", "APPLIED", "LAG"];
+    let more = ["FSYNC p99", "CERTIFICATE", "VERSION"];
+    table.set_header(head.iter().chain(more.iter().filter(|_| wide)));
     for row in rows {
         let number = |count: u64| grouped_count(count);
         let lag = match (row.lag_entries, row.lag_seconds) {
@@ -135,7 +145,7 @@ fn table(rows: &[Row]) -> String {
             (Some(entries), _) => number(entries),
             (None, _) => "-".to_owned(),
         };
-        table.add_row([
+        let mut cells = vec![
             row.node.to_string(),
             row.role.to_owned(),
             row.state.clone(),
@@ -144,7 +154,11 @@ fn table(rows: &[Row]) -> String {
             number(row.durable),
             row.applied.map_or_else(|| "-".to_owned(), number),
             lag,
-        ]);
+        ];
+        if wide {
+            cells.extend(only_its_own(row));
+        }
+        table.add_row(cells);
     }
     for column in table.column_iter_mut().skip(4) {
         column.set_cell_alignment(CellAlignment::Right);
@@ -155,7 +169,39 @@ fn table(rows: &[Row]) -> String {
     table.to_string()
 }
 
-fn grouped_count(count: u64) -> String {
+/// What a node says of itself and of nobody else: its disk, its certificate, its version.
+fn only_its_own(row: &Row) -> [String; 3] {
+    let none = || "-".to_owned();
+    let certificate = row.certificate_seconds.map(|left| match left {
+        ..=0 => "EXPIRED".to_owned(),
+        _ => format!("{} days", left / SECONDS_A_DAY),
+    });
+    [
+        row.fsync_p99_seconds.map_or_else(none, |s| format!("{:.1} ms", s * 1_000.0)),
+        certificate.unwrap_or_else(none),
+        row.version.clone().unwrap_or_else(none),
+    ]
+}
+
+/// The links of each node that answered.
+fn write_links(rows: &[Row], out: &mut String) -> std::fmt::Result {
+    for row in rows {
+        for link in &row.links {
+            let state = if link.connected { "up" } else { "down" };
+            let (node, to) = (row.node, link.node);
+            let (sent, received) =
+                (grouped_count(link.sent_bytes), grouped_count(link.received_bytes));
+            let (made, failed) = (link.connects, link.failed_attempts);
+            writeln!(
+                out,
+                "link {node} to {to}: {state}, made {made} times, {failed} attempts failed, {sent} B sent, {received} B received"
+            )?;
+        }
+    }
+    Ok(())
+}
+
+pub(super) fn grouped_count(count: u64) -> String {
     // Exact up to 2^53, far beyond any log.
     grouped(count as f64)
 }
@@ -215,6 +261,10 @@ fn rows(pages: &[(String, Page)], primary: Option<&Page>) -> Vec<Row> {
         row.lsn = own.lsn;
         row.durable = own.durable;
         row.applied = own.applied;
+        row.fsync_p99_seconds = own.fsync_p99_seconds;
+        row.certificate_seconds = own.certificate_seconds;
+        row.version = own.version;
+        row.links = own.links;
     }
     rows.into_values().collect()
 }
@@ -227,9 +277,13 @@ fn seen(replica: &Replica) -> Row {
         address: format!("{}:{}", replica.host, replica.port),
         lsn: replica.received,
         durable: replica.durable,
-        applied: None,
+        applied: replica.applied,
         lag_entries: Some(replica.lag_entries),
         lag_seconds: Some(replica.lag_seconds),
+        fsync_p99_seconds: None,
+        certificate_seconds: None,
+        version: None,
+        links: Vec::new(),
     }
 }
 
@@ -246,6 +300,10 @@ fn own_row(address: &str, page: &Page, is_primary: bool) -> Row {
         applied: Some(page.applied),
         lag_entries: upstream.map(|upstream| upstream.lag_entries),
         lag_seconds: upstream.map(|upstream| upstream.lag_seconds),
+        fsync_p99_seconds: page.fsync_p99_seconds,
+        certificate_seconds: page.peer_certificate_seconds,
+        version: Some(page.version.clone()).filter(|version| !version.is_empty()),
+        links: page.links.clone(),
     }
 }
 

@@ -10,6 +10,9 @@ fn replica(node: u64, state: &str, lag_entries: u64) -> Replica {
         port: 7_100,
         connected: state != "away",
         state: state.to_owned(),
+        source: "memory".to_owned(),
+        sent: 4_812_077,
+        applied: None,
         received: 4_812_077 - lag_entries,
         durable: 4_812_077 - lag_entries,
         lag_entries,
@@ -34,6 +37,9 @@ fn primary(replicas: Vec<Replica>) -> Page {
         digest: "aa".to_owned(),
         upstream: None,
         replicas,
+        version: "1.4.0".to_owned(),
+        fsync_p99_seconds: Some(0.001_2),
+        links: Vec::new(),
         peer_certificate_seconds: Some(30 * SECONDS_A_DAY),
     }
 }
@@ -60,7 +66,7 @@ NODE  ROLE     STATE    ADDRESS        LSN        DURABLE    APPLIED    LAG
 3     replica  in sync  10.0.0.1:7100  4,812,077  4,812,077          -    0
 Can lose 1 node without losing writes or service.
 ";
-    let got = view.text();
+    let got = view.text(false);
     let words = |text: &str| -> Vec<Vec<String>> {
         let line = |line: &str| line.split_whitespace().map(str::to_owned).collect();
         text.lines().map(line).collect()
@@ -73,7 +79,7 @@ fn a_replica_that_is_behind_is_a_reason() {
     let view =
         view(vec![primary(vec![replica(2, "in sync", 0), replica(3, "catching up", 421_965)])]);
     assert!(!view.is_healthy() && view.is_serving());
-    let text = view.text();
+    let text = view.text(false);
     assert!(text.contains("421,965 / 48.0 s"), "{text}");
     assert!(text.contains("! node 3 is catching up: 421,965 entries behind"), "{text}");
     assert!(text.contains("Can lose 0 nodes"), "{text}");
@@ -111,7 +117,7 @@ fn without_an_answer_nothing_is_claimed() {
     let view = View::of(vec![("n1:7201".to_owned(), Err(anyhow::anyhow!("refused")))]);
     assert!(!view.is_healthy() && !view.is_serving());
     assert_eq!(
-        view.text(),
+        view.text(false),
         "! n1:7201 does not answer: refused\n\
          How much more may fail is unknown: no primary answers.\n"
     );
