@@ -27,6 +27,16 @@ impl Lane {
         }
     }
 
+    /// Its name, in messages and on pages.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Control => "control",
+            Self::Log => "log",
+            Self::Bulk => "bulk",
+        }
+    }
+
     /// The lane of a number on the wire, if there is one.
     #[must_use]
     pub const fn from_code(code: u8) -> Option<Self> {
@@ -41,11 +51,7 @@ impl Lane {
 
 impl fmt::Display for Lane {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Control => "control",
-            Self::Log => "log",
-            Self::Bulk => "bulk",
-        })
+        f.write_str(self.name())
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use antiphon_net::TransportConfig;
+use antiphon_net::{Compression, TransportConfig};
 use antiphon_proto::{Config, Limits, Member, NodeId, Policy, SESSIONS_MAX, Shape, ShardId};
 
 use crate::error::StartError;
@@ -35,6 +35,10 @@ pub struct NodeConfig {
     pub floor: Policy,
     /// How nodes talk.
     pub transport: TransportConfig,
+    /// Whether links compress what they carry. Default off.
+    pub compression: Compression,
+    /// Bodies of messages below this are not compressed. Default 512 bytes.
+    pub compression_bytes_min: usize,
     /// Bounds on memory and on what is sent ahead.
     pub limits: Limits,
     /// Bytes of one file of the log. Default 64 MiB: rolled every few seconds at full speed, and
@@ -70,6 +74,8 @@ impl NodeConfig {
             shape: Shape::Star,
             floor: Policy::Quorum,
             transport,
+            compression: Compression::Off,
+            compression_bytes_min: 512,
             limits: Limits::default(),
             segment_bytes: 64 << 20,
             snapshot_bytes: 256 << 20,

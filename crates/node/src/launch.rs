@@ -22,7 +22,7 @@ use crate::local::Local;
 use crate::machine::Machine;
 use crate::mending::Mending;
 use crate::owner::Owner;
-use crate::status::{Progress, SnapshotStatus};
+use crate::status::{Progress, ReplicationCounts, SnapshotStatus};
 use crate::waiters::Waiters;
 use crate::{changes::LogSource, run};
 
@@ -207,7 +207,12 @@ async fn open<M: Machine>(
     let members = members
         .map(|member| Member { id: member.node, addresses: vec![member.peer.clone()] })
         .collect();
-    let (peers, events) = Peers::start(Arc::clone(&transport), PeersConfig::new(members))
+    let links = PeersConfig {
+        compression: config.compression,
+        compression_bytes_min: config.compression_bytes_min,
+        ..PeersConfig::new(members)
+    };
+    let (peers, events) = Peers::start(Arc::clone(&transport), links)
         .map_err(|error| StartError::Links(with_causes(&error)))?;
     let (progress, watched) = watch::channel(Progress::default());
     let log = LogSource::new(&disk, watched.clone());
@@ -226,6 +231,7 @@ async fn open<M: Machine>(
         transport: Arc::clone(&transport),
         applied,
         applied_entries: 0,
+        counts: ReplicationCounts::default(),
         snapshot: SnapshotStatus { lsn: at.lsn, ..SnapshotStatus::default() },
         progress,
         fatal: None,

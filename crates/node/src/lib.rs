@@ -24,7 +24,9 @@ mod status;
 mod typed;
 mod waiters;
 
-pub use antiphon_net::{MemoryNetwork, PeerStats, QuicConfig, TransportConfig, certs};
+pub use antiphon_net::{
+    Compression, Lane, MemoryNetwork, PeerStats, QuicConfig, TransportConfig, certs,
+};
 pub use antiphon_proto::{
     EntryId, Epoch, Executed, Fate, Frame, Hlc, Limits, LoggedReply, Lsn, NodeId, Policy,
     ProposeError, RoleStatus, SESSION_WINDOW, SessionId, SessionInfo, SessionRefusal, Shape,
@@ -41,7 +43,9 @@ pub use level::{Level, LevelError};
 pub use local::{Local, Lost, OnceError, OpenError, Placed, View};
 pub use machine::{ApplyError, Cut, Machine};
 pub use owner::LocalAnswer;
-pub use status::{DamageStatus, NodeStatus, Progress, SessionsStatus, SnapshotStatus};
+pub use status::{
+    DamageStatus, NodeStatus, Progress, ReplicationCounts, SessionsStatus, SnapshotStatus,
+};
 pub use typed::{
     Builder, Codec, CodecError, Commit, Consistency, Node, Observed, Propose, ProposeFailure,
     ReadError, Reason, Receipt, Session, Stamp, StateMachine, TypedChange, TypedChanges,

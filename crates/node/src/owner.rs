@@ -27,7 +27,7 @@ use crate::error::Fatal;
 use crate::level::Level;
 use crate::machine::Machine;
 use crate::mending::Mending;
-use crate::status::{Progress, SnapshotStatus};
+use crate::status::{Progress, ReplicationCounts, SnapshotStatus};
 use crate::waiters::Waiters;
 
 /// A handler of calls from other nodes, on the shard's thread.
@@ -51,6 +51,7 @@ pub(crate) struct Owner<M> {
     pub(crate) transport: Arc<AnyTransport>,
     pub(crate) applied: LogEnd, // the entry that readers see, with its chain hash and time
     pub(crate) applied_entries: u64,
+    pub(crate) counts: ReplicationCounts,
     pub(crate) snapshot: SnapshotStatus,
     pub(crate) progress: watch::Sender<Progress>,
     pub(crate) fatal: Option<Fatal>,
@@ -134,10 +135,14 @@ impl<M: Machine> Owner<M> {
             Err(error) => {
                 // What follows on this link can't be trusted to be whole: begin it anew.
                 warn!(%from, %error, "refused a message");
+                self.counts.unreadable += 1;
                 self.peers.drop_link(from);
                 return;
             }
         };
+        if let Message::Closed { reason, .. } = &envelope.message {
+            self.counts.ended(*reason);
+        }
         match envelope.message {
             Message::Call { id, request } => {
                 self.requests.push((from, id, request));

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::SystemTime;
 
 use antiphon_net::{Lane, PeerStats};
-use antiphon_proto::{Epoch, Incarnation, Lsn, MessageLane, NodeId, Status, StoreUuid};
+use antiphon_proto::{Closed, Epoch, Incarnation, Lsn, MessageLane, NodeId, Status, StoreUuid};
 
 use crate::disk::DiskStats;
 use crate::machine::Machine;
@@ -29,6 +29,10 @@ pub struct NodeStatus {
     pub disk: DiskStats,
     /// Entries that were applied in this run.
     pub applied_entries: u64,
+    /// What else was counted in this run.
+    pub counts: ReplicationCounts,
+    /// Nodes that were refused a link in this run, by reason.
+    pub refused_links: BTreeMap<&'static str, u64>,
     /// Time of the newest applied entry. Unit: milliseconds since 1970.
     pub applied_ms: u64,
     /// Since this node heard from its parent. Unit: milliseconds; 0 at the primary.
@@ -54,6 +58,51 @@ pub struct SessionsStatus {
     pub open: usize,
     /// What the replies kept for retries take. Unit: bytes.
     pub replies_bytes: usize,
+}
+
+/// What a node counts of its replication, in one run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct ReplicationCounts {
+    /// Bytes of the entries that were applied.
+    pub applied_bytes: u64,
+    /// Streams that this node opened from its parent.
+    pub resyncs: u64,
+    /// Ends of the log that were cut, since another epoch did not keep them.
+    pub log_cuts: u64,
+    /// Messages of other nodes that could not be read.
+    pub unreadable: u64,
+    /// Streams that ended since two logs differ, at either end.
+    pub diverged: u64,
+    /// Streams that ended since the parent's log begins later, at either end.
+    pub trimmed: u64,
+    /// Streams that ended since the parent can't send yet, at either end.
+    pub behind: u64,
+    /// Entries that the state machine could not understand; the first one stops the node.
+    pub unapplied: u64,
+}
+
+impl ReplicationCounts {
+    /// What kept entries from getting on, with the words that the pages use.
+    #[must_use]
+    pub const fn errors(&self) -> [(&'static str, u64); 5] {
+        [
+            ("message", self.unreadable),
+            ("diverged", self.diverged),
+            ("trimmed", self.trimmed),
+            ("behind", self.behind),
+            ("apply", self.unapplied),
+        ]
+    }
+
+    /// A stream ended, and one of its ends told the other why.
+    pub(crate) const fn ended(&mut self, why: Closed) {
+        let counter = match why {
+            Closed::Diverged => &mut self.diverged,
+            Closed::Trimmed(_) => &mut self.trimmed,
+            Closed::Behind => &mut self.behind,
+        };
+        *counter += 1;
+    }
 }
 
 /// Snapshots of this run.
@@ -120,6 +169,8 @@ impl<M: Machine> Owner<M> {
             peers: self.peers.stats(),
             disk: self.disk.stats(),
             applied_entries: self.applied_entries,
+            counts: self.counts,
+            refused_links: self.peers.refusals().counts(),
             applied_ms: self.applied.hlc.ms(),
             snapshot: self.snapshot,
             damage: self.mending.status(),

@@ -1,7 +1,7 @@
 //! Performing effects: disk, links, state.
 
 use antiphon_net::Outgoing;
-use antiphon_proto::{Batch, Effect, Envelope, Frame, Kind, LogEnd, NodeId};
+use antiphon_proto::{Batch, Effect, Envelope, Frame, Kind, LogEnd, Message, NodeId};
 use tracing::{info, warn};
 
 use crate::error::Fatal;
@@ -16,9 +16,13 @@ impl<M: Machine> Owner<M> {
             Effect::Append(batch) => self.disk.append(batch),
             Effect::Truncate(after) => {
                 warn!(%after, "cutting entries that another epoch did not keep");
+                self.counts.log_cuts += 1;
                 self.disk.truncate(after);
             }
-            Effect::Send { to, envelope } => self.send(to, &envelope),
+            Effect::Send { to, envelope } => {
+                self.count(&envelope.message);
+                self.send(to, &envelope);
+            }
             Effect::Load(load) => self.disk.load(load),
             Effect::Apply(batch) => self.apply(&batch),
             Effect::Serve => info!(epoch = %self.replica.config().epoch, "serving as primary"),
@@ -31,14 +35,25 @@ impl<M: Machine> Owner<M> {
         }
     }
 
+    fn count(&mut self, sent: &Message) {
+        if let Message::Open(_) = sent {
+            self.counts.resyncs += 1;
+        }
+        if let Message::Closed { reason, .. } = sent {
+            self.counts.ended(*reason);
+        }
+    }
+
     fn apply(&mut self, batch: &Batch) {
         for frame in batch.frames() {
             if let Err(error) = self.apply_one(&frame) {
+                self.counts.unapplied += 1;
                 self.fail(Fatal::Apply(frame.header.id, error));
                 return;
             }
             self.applied_entries += 1;
         }
+        self.counts.applied_bytes += u64::try_from(batch.bytes().len()).unwrap_or(u64::MAX);
         self.applied = LogEnd { last: batch.last(), chain: batch.chain(), hlc: batch.last_hlc() };
     }
 

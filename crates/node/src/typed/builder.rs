@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use antiphon_net::{MemoryNetwork, QuicConfig, TransportConfig};
+use antiphon_net::{Compression, MemoryNetwork, QuicConfig, TransportConfig};
 use antiphon_proto::{Limits, NodeId, Policy, Shape};
 use tokio::sync::mpsc;
 
@@ -27,6 +27,7 @@ pub struct Builder<S> {
     shape: Shape,
     floor: Policy,
     transport: Option<TransportConfig>,
+    compression: Compression,
     limits: Limits,
     sizes: Sizes,
     sessions_max: Option<usize>,
@@ -53,6 +54,7 @@ impl<S: StateMachine> Builder<S> {
             shape: Shape::Star,
             floor: Policy::Quorum,
             transport: None,
+            compression: Compression::Off,
             limits: Limits::default(),
             sizes: Sizes::default(),
             sessions_max: None,
@@ -117,6 +119,13 @@ impl<S: StateMachine> Builder<S> {
         self
     }
 
+    /// Whether links compress what they carry. Default off: a local network is faster than that.
+    #[must_use]
+    pub const fn compression(mut self, compression: Compression) -> Self {
+        self.compression = compression;
+        self
+    }
+
     /// Bounds on memory and on what is sent ahead.
     #[must_use]
     pub const fn limits(mut self, limits: Limits) -> Self {
@@ -175,6 +184,7 @@ impl<S: StateMachine> Builder<S> {
         }
         config.shape = self.shape;
         config.floor = self.floor;
+        config.compression = self.compression;
         config.limits = self.limits;
         config.segment_bytes = self.sizes.segment.unwrap_or(config.segment_bytes);
         config.snapshot_bytes = self.sizes.snapshot.unwrap_or(config.snapshot_bytes);
