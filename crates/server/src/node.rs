@@ -6,7 +6,7 @@ use std::rc::Rc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use antiphon::{ApplyError, Level, Local, Machine, NodeStatus, PeerStats, RoleStatus};
+use antiphon::{ApplyError, Lane, Level, Local, Machine, NodeStatus, PeerStats, RoleStatus};
 use antiphon_kv::{Cut, Engine};
 use antiphon_proto::{ChildState, ChildStatus, EntryId, Frame, Lsn, NodeId, Token};
 use bytes::{Bytes, BytesMut};
@@ -233,10 +233,15 @@ fn status(shard: &NodeShard, node: &NodeStatus) -> Status {
             appended_entries: node.disk.appended_entries,
             appended_bytes: node.disk.appended_bytes,
             applied_entries: node.applied_entries,
+            applied_bytes: node.counts.applied_bytes,
         },
         fsync: fsync(node),
         peer_certificate_seconds: node.certificate_ends.map(seconds_until),
         links: node.peers.iter().map(link).collect(),
+        refused_links: node.refused_links.iter().map(|(reason, count)| (*reason, *count)).collect(),
+        resyncs: node.counts.resyncs,
+        log_cuts: node.counts.log_cuts,
+        replication_errors: node.counts.errors().to_vec(),
         reconnects: node.peers.iter().map(|peer| peer.connects.saturating_sub(1)).sum(),
         snapshot_at_s: node.snapshot.at_ms / 1_000,
         snapshot_lsn: node.snapshot.lsn,
@@ -246,6 +251,29 @@ fn status(shard: &NodeShard, node: &NodeStatus) -> Status {
             found: node.damage.found,
             mended: node.damage.mended,
         },
+    }
+}
+
+fn link(peer: &PeerStats) -> Link {
+    let queued =
+        |lane: Lane| (lane.name(), u64::try_from(*peer.queued_bytes.of(lane)).unwrap_or(u64::MAX));
+    Link {
+        node: peer.peer,
+        connected: peer.generation.is_some(),
+        compression: peer.agreed.send.to_string(),
+        connects: peer.connects,
+        losses: peer.disconnects,
+        failed_attempts: peer.failed_attempts,
+        sent_messages: peer.sent_messages,
+        sent_bytes: peer.sent_bytes,
+        sent_wire_bytes: peer.sent_wire_bytes,
+        packed_messages: peer.packed_messages,
+        skipped_messages: peer.skipped_messages,
+        dropped_messages: peer.dropped_messages,
+        received_messages: peer.received_messages,
+        received_bytes: peer.received_bytes,
+        received_wire_bytes: peer.received_wire_bytes,
+        queued_bytes: Lane::ALL.map(queued),
     }
 }
 
@@ -283,17 +311,6 @@ fn upstream(shard: &NodeShard, node: &NodeStatus) -> Upstream {
         } else {
             Duration::from_millis(age_ms).as_secs_f64()
         },
-    }
-}
-
-const fn link(peer: &PeerStats) -> Link {
-    Link {
-        node: peer.peer,
-        connected: peer.generation.is_some(),
-        connects: peer.connects,
-        failed_attempts: peer.failed_attempts,
-        sent_bytes: peer.sent_wire_bytes,
-        received_bytes: peer.received_wire_bytes,
     }
 }
 

@@ -45,6 +45,14 @@ pub struct Status {
     pub reconnects: u64,
     /// The link to each other node.
     pub links: Vec<Link>,
+    /// Nodes that were refused a link since the start, by reason.
+    pub refused_links: Vec<(&'static str, u64)>,
+    /// Streams that this node opened from its parent since the start.
+    pub resyncs: u64,
+    /// Ends of the log that were cut since the start.
+    pub log_cuts: u64,
+    /// What kept entries from getting on since the start, by kind; all kinds are there.
+    pub replication_errors: Vec<(&'static str, u64)>,
     /// When the last snapshot was finished. Unit: seconds since 1970; 0 for never.
     pub snapshot_at_s: u64,
     /// The position of the last snapshot.
@@ -53,23 +61,6 @@ pub struct Status {
     pub snapshotting: bool,
     /// Damage in the log, found while the node runs.
     pub damage: Damage,
-}
-
-/// A link to another node.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Link {
-    /// The node.
-    pub node: NodeId,
-    /// Whether it stands.
-    pub connected: bool,
-    /// Links that were made since the start.
-    pub connects: u64,
-    /// Attempts to make one that failed.
-    pub failed_attempts: u64,
-    /// Bytes that a link took, as it took them.
-    pub sent_bytes: u64,
-    /// Bytes that came, as a link brought them.
-    pub received_bytes: u64,
 }
 
 /// The node that a replica follows.
@@ -137,6 +128,56 @@ pub struct LogFiles {
     pub appended_bytes: u64,
     /// Entries applied since the start.
     pub applied_entries: u64,
+    /// Their bytes.
+    pub applied_bytes: u64,
+}
+
+/// The link to another node. Counts are of this run.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Link {
+    /// The other node.
+    pub node: NodeId,
+    /// Whether it is up.
+    pub connected: bool,
+    /// What is compressed on its way there: `off`, `lz4`, `zstd`, or `lz4,zstd` where either may
+    /// be used.
+    pub compression: String,
+    /// Links that were made.
+    pub connects: u64,
+    /// Links that were lost.
+    pub losses: u64,
+    /// Attempts to connect that failed.
+    pub failed_attempts: u64,
+    /// Messages that links took.
+    pub sent_messages: u64,
+    /// Their bytes before they were compressed.
+    pub sent_bytes: u64,
+    /// Their bytes as the link took them.
+    pub sent_wire_bytes: u64,
+    /// Messages among them that were compressed.
+    pub packed_messages: u64,
+    /// Messages among them that were long enough to compress and sent as they are.
+    pub skipped_messages: u64,
+    /// Messages that were dropped when a link was lost.
+    pub dropped_messages: u64,
+    /// Messages that came.
+    pub received_messages: u64,
+    /// Their bytes after they were unpacked.
+    pub received_bytes: u64,
+    /// Their bytes as the link brought them.
+    pub received_wire_bytes: u64,
+    /// Bytes that wait to be sent, by lane.
+    pub queued_bytes: [(&'static str, u64); 3],
+}
+
+impl Link {
+    /// Bytes before compression by bytes on the wire; 1 before anything was sent.
+    #[must_use]
+    pub fn ratio(&self) -> f64 {
+        // Thousandths are enough, and are exact.
+        let thousandths = self.sent_bytes.saturating_mul(1000).checked_div(self.sent_wire_bytes);
+        f64::from(u32::try_from(thousandths.unwrap_or(1000)).unwrap_or(u32::MAX)) / 1000.0
+    }
 }
 
 /// Damage in the log, found while the node runs.

@@ -1,5 +1,7 @@
 //! `/metrics`: counters as they are when asked, in the text format of `OpenMetrics`.
 
+mod table;
+
 use std::fmt;
 use std::sync::Arc;
 
@@ -7,14 +9,16 @@ use antiphon_kv::Command;
 use antiphon_proto::Lsn;
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::text::encode;
-use prometheus_client::encoding::{DescriptorEncoder, EncodeGaugeValue, EncodeMetric, NoLabelSet};
-use prometheus_client::metrics::MetricType;
+use prometheus_client::encoding::{
+    DescriptorEncoder, EncodeGaugeValue, EncodeMetric, MetricEncoder, NoLabelSet,
+};
 use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::registry::Registry;
 
 use crate::pages::{Pages, Picture};
 use crate::stats::{CommandStats, Count, Refusal, Stats};
-use crate::status::{Distribution, Replica, Status};
+use crate::status::{Distribution, Link, Replica, Status};
+use table::Metric;
 
 /// All metrics as text. `now_s` is the time in seconds since 1970.
 pub(super) fn text(pages: Arc<Pages>, now_s: i64) -> Result<String, fmt::Error> {
@@ -42,6 +46,7 @@ impl Collector for Scrape {
             Some(newest) => {
                 node(&mut out, &newest)?;
                 log(&mut out, &newest.status)?;
+                links(&mut out, &newest.status)?;
                 replicas(&mut out, &newest.status)
             }
             None => Ok(()),
@@ -55,28 +60,24 @@ struct Out<'a> {
 }
 
 impl Out<'_> {
-    fn counter(&mut self, name: &str, help: &str, value: u64) -> fmt::Result {
-        let encoder = self.encoder.encode_descriptor(name, help, None, MetricType::Counter)?;
-        ConstCounter::new(value).encode(encoder)
+    fn begin(&mut self, of: &'static Metric) -> Result<MetricEncoder<'_>, fmt::Error> {
+        self.encoder.encode_descriptor(of.name, of.help, of.unit.as_ref(), of.kind)
     }
 
-    fn gauge<V: EncodeGaugeValue + Copy>(
-        &mut self,
-        name: &str,
-        help: &str,
-        value: V,
-    ) -> fmt::Result {
-        let mut encoder = self.encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;
-        encoder.encode_gauge(&value)
+    fn counter(&mut self, of: &'static Metric, value: u64) -> fmt::Result {
+        ConstCounter::new(value).encode(self.begin(of)?)
     }
 
-    fn position(&mut self, name: &str, help: &str, value: Lsn) -> fmt::Result {
-        self.gauge(name, help, signed(value.get()))
+    fn gauge<V: EncodeGaugeValue + Copy>(&mut self, of: &'static Metric, value: V) -> fmt::Result {
+        self.begin(of)?.encode_gauge(&value)
     }
 
-    fn histogram(&mut self, name: &str, help: &str, times: &Distribution) -> fmt::Result {
-        let mut encoder =
-            self.encoder.encode_descriptor(name, help, None, MetricType::Histogram)?;
+    fn position(&mut self, of: &'static Metric, value: Lsn) -> fmt::Result {
+        self.gauge(of, signed(value.get()))
+    }
+
+    fn histogram(&mut self, of: &'static Metric, times: &Distribution) -> fmt::Result {
+        let mut encoder = self.begin(of)?;
         // The encoder adds the buckets up itself.
         let mut before = 0;
         let mut buckets: Vec<(f64, u64)> = Vec::with_capacity(times.buckets.len() + 1);
@@ -88,46 +89,55 @@ impl Out<'_> {
         encoder.encode_histogram::<NoLabelSet>(times.sum_s, times.count, &buckets, None)
     }
 
-    fn counters<'a>(
+    /// One counter for each value of its label.
+    fn counters<L: ToString>(
         &mut self,
-        (name, help, label): (&str, &str, &'static str),
-        values: impl Iterator<Item = (&'a str, u64)>,
+        of: &'static Metric,
+        values: impl Iterator<Item = (L, u64)>,
     ) -> fmt::Result {
-        let mut encoder = self.encoder.encode_descriptor(name, help, None, MetricType::Counter)?;
-        for (of, value) in values {
-            let labels = [(label, of)];
+        let mut encoder = self.begin(of)?;
+        for (label, value) in values {
+            let labels = labelled(of, [label.to_string()]);
             ConstCounter::new(value).encode(encoder.encode_family(&labels)?)?;
         }
         Ok(())
     }
 
-    fn gauges<V: EncodeGaugeValue + Copy>(
+    /// One gauge for each value of its labels.
+    fn gauges<const LABELS: usize, V: EncodeGaugeValue>(
         &mut self,
-        (name, help): (&str, &str),
-        status: &Status,
-        value: impl Fn(&Replica) -> V,
+        of: &'static Metric,
+        values: impl Iterator<Item = ([String; LABELS], V)>,
     ) -> fmt::Result {
-        let mut encoder = self.encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;
-        for replica in &status.replicas {
-            let labels = [("replica", replica.node.to_string())];
-            encoder.encode_family(&labels)?.encode_gauge(&value(replica))?;
+        let mut encoder = self.begin(of)?;
+        for (labels, value) in values {
+            let labels = labelled(of, labels);
+            encoder.encode_family(&labels)?.encode_gauge(&value)?;
         }
         Ok(())
     }
 }
 
+fn labelled<const LABELS: usize>(
+    of: &'static Metric,
+    values: [String; LABELS],
+) -> Vec<(&'static str, String)> {
+    assert_eq!(of.labels.len(), LABELS, "{} has other labels", of.name);
+    of.labels.iter().copied().zip(values).collect()
+}
+
 fn clients(out: &mut Out<'_>, stats: &Stats) -> fmt::Result {
-    out.gauge("clients", "Connections now", signed(stats.clients.get()))?;
-    out.counter("connections", "Connections accepted", stats.connections.get())?;
+    out.gauge(&table::CLIENTS, signed(stats.clients.get()))?;
+    out.counter(&table::CONNECTIONS, stats.connections.get())?;
     let refused = Refusal::ALL.iter().zip(&stats.refused);
     out.counters(
-        ("refused_connections", "Connections turned away or closed by us", "reason"),
+        &table::REFUSED_CONNECTIONS,
         refused.map(|((_, word), count)| (*word, count.get())),
     )?;
-    out.gauge("client_bytes", "Memory of connections", signed(stats.client_bytes.get()))?;
-    out.counter("received_bytes", "Bytes from clients", stats.bytes_in.get())?;
-    out.counter("sent_bytes", "Bytes to clients", stats.bytes_out.get())?;
-    out.counter("wrong_passwords", "Passwords that were wrong", stats.wrong_passwords.get())
+    out.gauge(&table::CLIENT_BYTES, signed(stats.client_bytes.get()))?;
+    out.counter(&table::RECEIVED_BYTES, stats.bytes_in.get())?;
+    out.counter(&table::SENT_BYTES, stats.bytes_out.get())?;
+    out.counter(&table::WRONG_PASSWORDS, stats.wrong_passwords.get())
 }
 
 fn commands(out: &mut Out<'_>, stats: &Stats) -> fmt::Result {
@@ -136,31 +146,17 @@ fn commands(out: &mut Out<'_>, stats: &Stats) -> fmt::Result {
         let ran = all.filter(|(_, held)| held.calls.get() + held.rejected.get() > 0);
         ran.map(move |(command, held)| (command.name, value(held).get()))
     };
-    out.counters(("commands", "Commands run", "command"), ran(|held| &held.calls))?;
-    out.counters(
-        ("command_nanoseconds", "Time that commands took to run", "command"),
-        ran(|held| &held.nanos),
-    )?;
-    out.counters(
-        ("failed_commands", "Commands answered with an error", "command"),
-        ran(|held| &held.failed),
-    )?;
-    out.counters(
-        ("rejected_commands", "Commands refused before they ran", "command"),
-        ran(|held| &held.rejected),
-    )?;
-    out.counter("error_replies", "Replies that are errors", stats.errors.get())?;
-    out.counter("keyspace_hits", "Reads that found their key", stats.hits.get())?;
-    out.counter("keyspace_misses", "Reads that did not find their key", stats.misses.get())?;
-    out.counter("expired_keys", "Keys removed when their time had come", stats.expired.get())?;
-    out.counter("forwarded_writes", "Writes handed to the primary", stats.forwarded.get())?;
-    out.counter(
-        "policy_timeouts",
-        "Replies whose policy was not met in time",
-        stats.policy_timeouts.get(),
-    )?;
-    let help = "From running a write to its policy being met";
-    out.histogram("commit_wait_seconds", help, &stats.commit_wait.distribution())
+    out.counters(&table::COMMANDS, ran(|held| &held.calls))?;
+    out.counters(&table::COMMAND_NANOSECONDS, ran(|held| &held.nanos))?;
+    out.counters(&table::FAILED_COMMANDS, ran(|held| &held.failed))?;
+    out.counters(&table::REJECTED_COMMANDS, ran(|held| &held.rejected))?;
+    out.counter(&table::ERROR_REPLIES, stats.errors.get())?;
+    out.counter(&table::KEYSPACE_HITS, stats.hits.get())?;
+    out.counter(&table::KEYSPACE_MISSES, stats.misses.get())?;
+    out.counter(&table::EXPIRED_KEYS, stats.expired.get())?;
+    out.counter(&table::FORWARDED_WRITES, stats.forwarded.get())?;
+    out.counter(&table::POLICY_TIMEOUTS, stats.policy_timeouts.get())?;
+    out.histogram(&table::COMMIT_WAIT, &stats.commit_wait.distribution())
 }
 
 fn certificate(out: &mut Out<'_>, stats: &Stats, now_s: i64) -> fmt::Result {
@@ -168,29 +164,29 @@ fn certificate(out: &mut Out<'_>, stats: &Stats, now_s: i64) -> fmt::Result {
     if end_s == 0 {
         return Ok(());
     }
-    let help = "Until the client port's certificate ends";
-    out.gauge("client_certificate_expiry_seconds", help, end_s.saturating_sub(now_s))
+    out.gauge(&table::CLIENT_CERTIFICATE, end_s.saturating_sub(now_s))
 }
 
 fn node(out: &mut Out<'_>, newest: &Picture) -> fmt::Result {
     let status = &newest.status;
-    out.gauge("primary", "1 at the primary", i64::from(status.primary))?;
-    out.gauge("serving", "1 when the node takes its traffic", i64::from(status.serving))?;
-    out.gauge("epoch", "The configuration obeyed", signed(status.epoch.get()))?;
-    out.position("last_lsn", "End of the log", status.last)?;
-    out.position("durable_lsn", "End of what is synced here", status.durable)?;
-    out.position("stable_lsn", "End of what can never be lost", status.stable)?;
-    out.position("applied_lsn", "End of what readers see", status.applied)?;
-    out.counter("reconnects", "Links to other nodes made anew", status.reconnects)?;
-    out.position("snapshot_lsn", "Position of the last snapshot", status.snapshot_lsn)?;
-    let at = signed(status.snapshot_at_s);
-    out.gauge("snapshot_time_seconds", "When the last snapshot was finished", at)?;
+    out.gauge(&table::PRIMARY, i64::from(status.primary))?;
+    out.gauge(&table::SERVING, i64::from(status.serving))?;
+    out.gauge(&table::EPOCH, signed(status.epoch.get()))?;
+    out.position(&table::LAST_LSN, status.last)?;
+    out.position(&table::DURABLE_LSN, status.durable)?;
+    out.position(&table::STABLE_LSN, status.stable)?;
+    out.position(&table::APPLIED_LSN, status.applied)?;
+    out.counter(&table::RECONNECTS, status.reconnects)?;
+    out.counter(&table::RESYNCS, status.resyncs)?;
+    out.counter(&table::LOG_CUTS, status.log_cuts)?;
+    let errors = status.replication_errors.iter();
+    out.counters(&table::REPLICATION_ERRORS, errors.map(|(kind, count)| (*kind, *count)))?;
+    out.position(&table::SNAPSHOT_LSN, status.snapshot_lsn)?;
+    out.gauge(&table::SNAPSHOT_TIME, signed(status.snapshot_at_s))?;
     if let Some(seconds) = status.peer_certificate_seconds {
-        let help = "Until the certificate of the links ends";
-        out.gauge("peer_certificate_expiry_seconds", help, seconds)?;
+        out.gauge(&table::PEER_CERTIFICATE, seconds)?;
     }
-    let mut info = identity(out)?;
-    info.encode_info(&vec![
+    out.begin(&table::NODE)?.encode_info(&vec![
         ("cluster", status.cluster.clone()),
         ("name", status.name.clone()),
         ("shape", status.shape.clone()),
@@ -200,29 +196,51 @@ fn node(out: &mut Out<'_>, newest: &Picture) -> fmt::Result {
     ])
 }
 
-fn identity<'a>(
-    out: &'a mut Out<'_>,
-) -> Result<prometheus_client::encoding::MetricEncoder<'a>, fmt::Error> {
-    out.encoder.encode_descriptor("node", "Who this is", None, MetricType::Info)
-}
-
 fn log(out: &mut Out<'_>, status: &Status) -> fmt::Result {
     let log = &status.log;
-    out.position("log_first_lsn", "The first entry that is kept", log.first)?;
-    out.gauge("log_bytes", "Bytes of the log's files", signed(log.bytes))?;
-    out.counter("appended_entries", "Entries appended", log.appended_entries)?;
-    out.counter("appended_bytes", "Bytes appended", log.appended_bytes)?;
-    out.counter("applied_entries", "Entries applied", log.applied_entries)?;
+    out.position(&table::LOG_FIRST_LSN, log.first)?;
+    out.gauge(&table::LOG_BYTES, signed(log.bytes))?;
+    out.counter(&table::APPENDED_ENTRIES, log.appended_entries)?;
+    out.counter(&table::APPENDED_BYTES, log.appended_bytes)?;
+    out.counter(&table::APPLIED_ENTRIES, log.applied_entries)?;
+    out.counter(&table::APPLIED_BYTES, log.applied_bytes)?;
     let unreadable = i64::from(status.damage.open.is_some());
-    out.gauge("log_damaged", "1 while entries can't be read", unreadable)?;
-    out.counter("log_damage_found", "Damaged places found in the log", status.damage.found)?;
-    out.counter("log_damage_mended", "Damaged places mended", status.damage.mended)?;
-    out.histogram("fsync_seconds", "Synchronisation of the log's file", &status.fsync)?;
+    out.gauge(&table::LOG_DAMAGED, unreadable)?;
+    out.counter(&table::LOG_DAMAGE_FOUND, status.damage.found)?;
+    out.counter(&table::LOG_DAMAGE_MENDED, status.damage.mended)?;
+    out.histogram(&table::FSYNC, &status.fsync)?;
     let Some(upstream) = &status.upstream else { return Ok(()) };
-    out.gauge("upstream_connected", "1 while the link is up", i64::from(upstream.connected))?;
-    let behind = signed(upstream.lag_entries);
-    out.gauge("upstream_lag_entries", "Entries known and not applied", behind)?;
-    out.gauge("upstream_lag_seconds", "Age of what is applied, while behind", upstream.lag_s)
+    out.gauge(&table::UPSTREAM_CONNECTED, i64::from(upstream.connected))?;
+    out.gauge(&table::UPSTREAM_LAG_ENTRIES, signed(upstream.lag_entries))?;
+    out.gauge(&table::UPSTREAM_LAG, upstream.lag_s)
+}
+
+fn links(out: &mut Out<'_>, status: &Status) -> fmt::Result {
+    let each =
+        |value: fn(&Link) -> u64| status.links.iter().map(move |link| (link.node, value(link)));
+    let peer = |link: &Link| [link.node.to_string()];
+    let up = status.links.iter().map(|link| (peer(link), i64::from(link.connected)));
+    out.gauges(&table::LINK_CONNECTED, up)?;
+    out.counters(&table::LINK_CONNECTS, each(|link| link.connects))?;
+    out.counters(&table::LINK_LOSSES, each(|link| link.losses))?;
+    out.counters(&table::LINK_FAILED_ATTEMPTS, each(|link| link.failed_attempts))?;
+    out.counters(&table::LINK_SENT_MESSAGES, each(|link| link.sent_messages))?;
+    out.counters(&table::LINK_SENT_BYTES, each(|link| link.sent_bytes))?;
+    out.counters(&table::LINK_SENT_WIRE_BYTES, each(|link| link.sent_wire_bytes))?;
+    out.counters(&table::LINK_PACKED_MESSAGES, each(|link| link.packed_messages))?;
+    out.counters(&table::LINK_SKIPPED_MESSAGES, each(|link| link.skipped_messages))?;
+    out.gauges(&table::LINK_RATIO, status.links.iter().map(|link| (peer(link), link.ratio())))?;
+    out.counters(&table::LINK_DROPPED_MESSAGES, each(|link| link.dropped_messages))?;
+    out.counters(&table::LINK_RECEIVED_MESSAGES, each(|link| link.received_messages))?;
+    out.counters(&table::LINK_RECEIVED_BYTES, each(|link| link.received_bytes))?;
+    out.counters(&table::LINK_RECEIVED_WIRE_BYTES, each(|link| link.received_wire_bytes))?;
+    let queued = status.links.iter().flat_map(|link| {
+        let lanes = link.queued_bytes.iter();
+        lanes.map(|(lane, bytes)| ([link.node.to_string(), (*lane).to_owned()], signed(*bytes)))
+    });
+    out.gauges(&table::LINK_QUEUED_BYTES, queued)?;
+    let refused = status.refused_links.iter();
+    out.counters(&table::REFUSED_LINKS, refused.map(|(reason, count)| (*reason, *count)))
 }
 
 fn replicas(out: &mut Out<'_>, status: &Status) -> fmt::Result {
@@ -230,24 +248,18 @@ fn replicas(out: &mut Out<'_>, status: &Status) -> fmt::Result {
         return Ok(());
     }
     let there = status.replicas.iter().filter(|replica| replica.connected).count();
-    let there = i64::try_from(there).unwrap_or(i64::MAX);
-    out.gauge("replicas", "Replicas whose link is up", there)?;
-    out.gauges(("replica_connected", "1 while the link is up"), status, |replica| {
-        i64::from(replica.connected)
-    })?;
-    out.gauges(("replica_received_lsn", "End of its log in memory"), status, |replica| {
-        signed(replica.received.get())
-    })?;
-    out.gauges(("replica_durable_lsn", "End of its log on disk"), status, |replica| {
-        signed(replica.durable.get())
-    })?;
-    out.gauges(("replica_lag_entries", "Entries it lacks on disk"), status, |replica| {
-        signed(replica.lag_entries)
-    })?;
-    out.gauges(("replica_lag_bytes", "Bytes it lacks on disk"), status, |replica| {
-        signed(replica.lag_bytes)
-    })?;
-    out.gauges(("replica_lag_seconds", "Time since it was level"), status, |replica| replica.lag_s)
+    out.gauge(&table::REPLICAS, i64::try_from(there).unwrap_or(i64::MAX))?;
+    let each = |value: fn(&Replica) -> i64| {
+        status.replicas.iter().map(move |replica| ([replica.node.to_string()], value(replica)))
+    };
+    out.gauges(&table::REPLICA_CONNECTED, each(|replica| i64::from(replica.connected)))?;
+    out.gauges(&table::REPLICA_RECEIVED_LSN, each(|replica| signed(replica.received.get())))?;
+    out.gauges(&table::REPLICA_DURABLE_LSN, each(|replica| signed(replica.durable.get())))?;
+    out.gauges(&table::REPLICA_APPLIED_LSN, each(|replica| signed(replica.applied.get())))?;
+    out.gauges(&table::REPLICA_LAG_ENTRIES, each(|replica| signed(replica.lag_entries)))?;
+    out.gauges(&table::REPLICA_LAG_BYTES, each(|replica| signed(replica.lag_bytes)))?;
+    let lags = status.replicas.iter().map(|replica| ([replica.node.to_string()], replica.lag_s));
+    out.gauges(&table::REPLICA_LAG, lags)
 }
 
 fn signed(value: u64) -> i64 {

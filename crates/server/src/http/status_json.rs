@@ -1,5 +1,7 @@
 //! `/status`: the node as JSON. Fields are added, never renamed; `schema` says which set it is.
 
+use std::collections::BTreeMap;
+
 use serde::Serialize;
 
 use crate::status::{Link, Replica, Status, Upstream};
@@ -31,7 +33,15 @@ pub struct StatusJson {
     pub appended_bytes: u64,
     pub applied_entries: u64,
     pub fsync_p99_seconds: Option<f64>,
+    pub applied_bytes: u64,
+    pub replicas_connected: usize,
+    pub replicas_lag_seconds_mean: f64,
+    pub replicas_lag_seconds_max: f64,
     pub reconnects: u64,
+    pub resyncs: u64,
+    pub log_cuts: u64,
+    pub replication_errors: BTreeMap<&'static str, u64>,
+    pub refused_links: BTreeMap<&'static str, u64>,
     pub links: Vec<LinkJson>,
     pub peer_certificate_seconds: Option<i64>,
     pub snapshot_lsn: u64,
@@ -75,29 +85,27 @@ pub struct ReplicaJson {
     pub lag_seconds: f64,
 }
 
-/// A link to another node.
+/// The link to another node, in this run.
 #[derive(Debug, Serialize)]
 #[expect(missing_docs, reason = "the fields are those of the status, which documents them")]
 pub struct LinkJson {
     pub node: u64,
     pub connected: bool,
+    pub compression: String,
+    pub compression_ratio: f64,
     pub connects: u64,
+    pub losses: u64,
     pub failed_attempts: u64,
+    pub sent_messages: u64,
     pub sent_bytes: u64,
+    pub sent_wire_bytes: u64,
+    pub packed_messages: u64,
+    pub skipped_messages: u64,
+    pub dropped_messages: u64,
+    pub received_messages: u64,
     pub received_bytes: u64,
-}
-
-impl From<&Link> for LinkJson {
-    fn from(link: &Link) -> Self {
-        Self {
-            node: link.node.get(),
-            connected: link.connected,
-            connects: link.connects,
-            failed_attempts: link.failed_attempts,
-            sent_bytes: link.sent_bytes,
-            received_bytes: link.received_bytes,
-        }
-    }
+    pub received_wire_bytes: u64,
+    pub queued_bytes: BTreeMap<&'static str, u64>,
 }
 
 /// The set of fields that this build writes.
@@ -105,6 +113,8 @@ const SCHEMA: &str = "antiphon.status/1";
 
 impl From<&Status> for StatusJson {
     fn from(status: &Status) -> Self {
+        let lags = status.replicas.iter().map(|replica| replica.lag_s);
+        let count = u32::try_from(status.replicas.len().max(1)).unwrap_or(u32::MAX);
         Self {
             schema: SCHEMA,
             version: env!("CARGO_PKG_VERSION"),
@@ -129,7 +139,15 @@ impl From<&Status> for StatusJson {
             appended_bytes: status.log.appended_bytes,
             applied_entries: status.log.applied_entries,
             fsync_p99_seconds: status.fsync.quantile(0.99),
+            applied_bytes: status.log.applied_bytes,
+            replicas_connected: status.replicas.iter().filter(|it| it.connected).count(),
+            replicas_lag_seconds_mean: lags.clone().sum::<f64>() / f64::from(count),
+            replicas_lag_seconds_max: lags.fold(0.0, f64::max),
             reconnects: status.reconnects,
+            resyncs: status.resyncs,
+            log_cuts: status.log_cuts,
+            replication_errors: status.replication_errors.iter().copied().collect(),
+            refused_links: status.refused_links.iter().copied().collect(),
             links: status.links.iter().map(LinkJson::from).collect(),
             peer_certificate_seconds: status.peer_certificate_seconds,
             snapshot_lsn: status.snapshot_lsn.get(),
@@ -173,6 +191,30 @@ impl From<&Replica> for ReplicaJson {
             lag_entries: replica.lag_entries,
             lag_bytes: replica.lag_bytes,
             lag_seconds: replica.lag_s,
+        }
+    }
+}
+
+impl From<&Link> for LinkJson {
+    fn from(link: &Link) -> Self {
+        Self {
+            node: link.node.get(),
+            connected: link.connected,
+            compression: link.compression.clone(),
+            compression_ratio: link.ratio(),
+            connects: link.connects,
+            losses: link.losses,
+            failed_attempts: link.failed_attempts,
+            sent_messages: link.sent_messages,
+            sent_bytes: link.sent_bytes,
+            sent_wire_bytes: link.sent_wire_bytes,
+            packed_messages: link.packed_messages,
+            skipped_messages: link.skipped_messages,
+            dropped_messages: link.dropped_messages,
+            received_messages: link.received_messages,
+            received_bytes: link.received_bytes,
+            received_wire_bytes: link.received_wire_bytes,
+            queued_bytes: link.queued_bytes.into_iter().collect(),
         }
     }
 }

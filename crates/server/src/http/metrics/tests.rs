@@ -71,3 +71,66 @@ fn a_replica() {
     check(&page, "antiphon_upstream_lag_entries 7");
     assert!(!page.contains("antiphon_replica_"));
 }
+
+#[test]
+fn links() {
+    let link = Link {
+        node: NodeId::new(3),
+        connected: true,
+        sent_bytes: 5000,
+        sent_wire_bytes: 2000,
+        packed_messages: 4,
+        queued_bytes: [("control", 1), ("log", 2), ("bulk", 3)],
+        ..Link::default()
+    };
+    let quiet = Link { node: NodeId::new(4), ..Link::default() };
+    let page = page(Status {
+        links: vec![link, quiet],
+        refused_links: vec![("busy", 2)],
+        replication_errors: vec![("apply", 0), ("diverged", 1)],
+        ..Status::default()
+    });
+    for line in [
+        "antiphon_link_connected{peer=\"3\"} 1",
+        "antiphon_link_connected{peer=\"4\"} 0",
+        "antiphon_link_sent_bytes_total{peer=\"3\"} 5000",
+        "antiphon_link_sent_wire_bytes_total{peer=\"3\"} 2000",
+        "antiphon_link_packed_messages_total{peer=\"3\"} 4",
+        "antiphon_link_compression_ratio{peer=\"3\"} 2.5",
+        "antiphon_link_compression_ratio{peer=\"4\"} 1.0",
+        "antiphon_link_queued_bytes{peer=\"3\",lane=\"bulk\"} 3",
+        "antiphon_refused_links_total{reason=\"busy\"} 2",
+        "antiphon_replication_errors_total{kind=\"apply\"} 0",
+        "antiphon_replication_errors_total{kind=\"diverged\"} 1",
+    ] {
+        check(&page, line);
+    }
+}
+
+/// Every metric of the table is on the page of a node that is primary and follows, as far as one
+/// can be both, with the type and the unit that the table says; and nothing else is.
+#[test]
+fn the_page_is_the_table() {
+    let page = page(Status {
+        primary: true,
+        upstream: Some(crate::status::Upstream::default()),
+        peer_certificate_seconds: Some(1),
+        ..Status::default()
+    });
+    let mut expected = Vec::new();
+    for metric in table::ALL {
+        let unit = metric.unit.as_ref().map(|unit| unit.as_str());
+        let name = match unit {
+            Some(unit) => format!("antiphon_{}_{unit}", metric.name),
+            None => format!("antiphon_{}", metric.name),
+        };
+        expected.push(format!("# HELP {name} {}", metric.help));
+        expected.push(format!("# TYPE {name} {}", metric.kind.as_str()));
+        expected.extend(unit.map(|unit| format!("# UNIT {name} {unit}")));
+    }
+    let mut found: Vec<&str> =
+        page.lines().filter(|line| line.starts_with("# ") && *line != "# EOF").collect();
+    expected.sort();
+    found.sort_unstable();
+    assert_eq!(found, expected);
+}
