@@ -16,6 +16,9 @@ use crate::config::{ByteLen, Complaint, Endpoint, Listen, NodeConfig, Refused, T
 
 /// The packets that QUIC can use, and at most jumbo frames.
 const MTU: std::ops::RangeInclusive<u16> = 1228..=9000;
+/// Below, a busy machine's pauses look like lost links; above, nobody would call it noticing.
+const IDLE_TIMEOUT: std::ops::RangeInclusive<Duration> =
+    Duration::from_millis(500)..=Duration::from_secs(60);
 /// Segments of a useful size: below, the disk rolls all the time; above, one is slow to prewrite.
 const SEGMENT_BYTES: std::ops::RangeInclusive<u64> = 1 << 20..=1 << 30;
 
@@ -116,6 +119,10 @@ fn options(config: &NodeConfig, complaints: &mut Vec<Complaint>) {
     if !MTU.contains(&peer.mtu) {
         let (least, most) = (MTU.start(), MTU.end());
         complain(complaints, format!("`peer.mtu`: {} is not within {least} to {most}", peer.mtu));
+    }
+    if !IDLE_TIMEOUT.contains(&peer.idle_timeout) {
+        let found = peer.idle_timeout;
+        complain(complaints, format!("`peer.idle_timeout`: {found:?} is not within 500ms to 1m"));
     }
     if !SEGMENT_BYTES.contains(&log.segment_bytes.get()) {
         let (least, most) =

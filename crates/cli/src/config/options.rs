@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use antiphon::Level;
+use antiphon_net::Compression;
 use antiphon_proto::{NodeId, Policy};
 
 use crate::config::Presence::{Default, Optional, Required};
@@ -164,6 +165,15 @@ section! {
         /// Bytes sent ahead to one replica that it has not acknowledged. Default 16 MiB: the
         /// bandwidth times the round trip, and room for its fsync.
         window_bytes: ByteLen = Default("\"16 MiB\"");
+        /// Silence after which a link counts as lost, 500ms to 1m; of two nodes the smaller value
+        /// counts. Default 2s: of the four signs of life that a link gives in it, three may be lost.
+        idle_timeout: Duration = Default("\"2s\"");
+        /// What this node compresses before it sends it: off, lz4, zstd, or auto, which does it
+        /// while that gets more through. Default off: a local network is faster than compressing.
+        compression: Compression = Default("\"off\"");
+        /// Messages below this are not compressed. Default 512 B: below, the work for a message
+        /// is more than for the bytes it saves.
+        compression_bytes_min: ByteLen = Default("\"512 B\"");
     }
 }
 

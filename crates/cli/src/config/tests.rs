@@ -282,6 +282,8 @@ fn what_contradicts_itself_is_refused() {
             "`resp.value_bytes_max` (65 MiB) is more than what an entry holds (64 MiB)",
         ),
         ("peer.round_trip", "0s", "`peer.round_trip`: zero is no time"),
+        ("peer.idle_timeout", "499ms", "`peer.idle_timeout`: 499ms is not within 500ms to 1m"),
+        ("peer.idle_timeout", "2m", "`peer.idle_timeout`: 120s is not within 500ms to 1m"),
     ] {
         check_refused(&with_flag(key, value), &[want]);
     }

@@ -7,6 +7,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use antiphon::{Level, LevelError};
+use antiphon_net::Compression;
 use antiphon_proto::{NodeId, Policy, PolicyError, Shape};
 use toml::Value;
 
@@ -257,6 +258,18 @@ impl Setting for TransportKind {
             "quic" => Ok(Self::Quic),
             "memory" => Ok(Self::Memory),
             other => Err(choice(other, &["quic", "memory"])),
+        }
+    }
+}
+
+impl Setting for Compression {
+    fn from_value(value: &Value) -> Result<Self, String> {
+        match text(value)? {
+            "off" => Ok(Self::Off),
+            "lz4" => Ok(Self::Lz4),
+            "zstd" => Ok(Self::Zstd),
+            "auto" => Ok(Self::Auto),
+            other => Err(choice(other, &["off", "lz4", "zstd", "auto"])),
         }
     }
 }

@@ -10,6 +10,8 @@ mod directory;
 mod health;
 #[cfg(test)]
 mod kit;
+#[cfg(test)]
+mod links;
 mod log;
 mod pages;
 #[cfg(test)]

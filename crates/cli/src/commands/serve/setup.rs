@@ -62,6 +62,8 @@ fn node(config: &NodeConfig, transport: TransportConfig) -> antiphon::NodeConfig
     node.shape = Shape::from(config.cluster.shape);
     node.floor = config.cluster.floor;
     node.limits = Limits { window_bytes: usize_of(config.peer.window_bytes), ..Limits::default() };
+    node.compression = config.peer.compression;
+    node.compression_bytes_min = usize_of(config.peer.compression_bytes_min);
     node.segment_bytes = config.log.segment_bytes.get();
     node.snapshot_bytes = config.log.snapshot_bytes.get();
     node.snapshot_entries = config.log.snapshot_entries;
@@ -87,6 +89,9 @@ pub(crate) fn credential_files(config: &NodeConfig) -> anyhow::Result<Credential
     })
 }
 
+/// How often a silent link is asked for a sign of life before it counts as lost.
+const SIGNS_OF_LIFE: u32 = 4;
+
 fn quic(config: &NodeConfig) -> anyhow::Result<QuicConfig> {
     let credentials = Credentials::load(&credential_files(config)?, &config.cluster.name)
         .map_err(|error| certificate_problem(&error))?;
@@ -94,6 +99,8 @@ fn quic(config: &NodeConfig) -> anyhow::Result<QuicConfig> {
     quic.bandwidth_bytes_per_second = config.peer.bandwidth.get();
     quic.round_trip = config.peer.round_trip;
     quic.mtu = config.peer.mtu;
+    quic.idle_timeout = config.peer.idle_timeout;
+    quic.keep_alive = config.peer.idle_timeout / SIGNS_OF_LIFE;
     Ok(quic)
 }
 
