@@ -5,6 +5,10 @@
 use std::io;
 use std::path::Path;
 
+use antiphon_control::{
+    ClusterRecord, ClusterUuid, Command, Machine, NodeRecord, Outcome, Record, Role, ShardRecord,
+    Version, WallMs,
+};
 use antiphon_kv::{Db, Effect, PAYLOAD_VERSION};
 use antiphon_proto::{
     Ack, Append, BatchBuilder, Chain, Closed, Config, Cut, EntryId, Envelope, Epoch, HardState,
@@ -17,6 +21,7 @@ use bytes::{BufMut, Bytes, BytesMut};
 fn main() -> io::Result<()> {
     frames()?;
     configurations()?;
+    register()?;
     messages()?;
     names()?;
     effects()?;
@@ -99,6 +104,44 @@ fn config(shape: Shape) -> Config {
     config.epoch = Epoch::new(9);
     config.history = vec![Cut { epoch: Epoch::new(7), end: Lsn::new(70) }];
     config
+}
+
+fn register() -> io::Result<()> {
+    let cluster = Record::Cluster(ClusterRecord {
+        cluster: ClusterUuid::new(1),
+        name: "test".to_owned(),
+        founded: WallMs::new(1_000),
+        paused: None,
+    });
+    let node = Record::Node(Box::new(NodeRecord {
+        node: NodeId::new(1),
+        name: "a".to_owned(),
+        addresses: vec!["a:1".to_owned()],
+        incarnation: Incarnation::new(1),
+        store: StoreUuid::new(2),
+        former_stores: vec![StoreUuid::new(3)],
+        role: Role::Learner,
+        region: "r".to_owned(),
+        zone: "z".to_owned(),
+        changed: WallMs::new(1_000),
+    }));
+    let shard = Record::Shard(Box::new(ShardRecord {
+        active: config(Shape::Star),
+        pending: Some(Config { epoch: Epoch::new(10), ..config(Shape::Chain) }),
+        auto_failover: true,
+        last_recovery: None,
+    }));
+    let mut machine = Machine::new();
+    for (name, record) in [("cluster", cluster), ("node", node), ("shard", shard)] {
+        write("register", name, &record.encode())?;
+        let command = Command::one(Version::ZERO, record, None);
+        write("register", &format!("command_{name}"), &command.encode())?;
+        write("register", &format!("outcome_{name}"), &machine.apply(&command).encode())?;
+    }
+    let conflict =
+        Outcome::Conflict(machine.records().map(|(key, _)| (key, Version::ZERO)).collect());
+    write("register", "conflict", &conflict.encode())?;
+    write("register", "state", &machine.encode())
 }
 
 fn configurations() -> io::Result<()> {

@@ -13,10 +13,11 @@ use cargo_metadata::{DependencyKind, MetadataCommand, PackageId};
 use crate::tree::Problem;
 
 /// The crates by their folder, each with the crates that it may use directly.
-pub(crate) const EDGES: [(&str, &[&str]); 8] = [
-    ("cli", &["server", "node", "net", "store", "kv", "proto"]),
-    ("server", &["node", "net", "store", "kv", "proto"]),
-    ("node", &["net", "store", "kv", "proto"]),
+pub(crate) const EDGES: [(&str, &[&str]); 9] = [
+    ("cli", &["server", "node", "control", "net", "store", "kv", "proto"]),
+    ("server", &["node", "control", "net", "store", "kv", "proto"]),
+    ("node", &["control", "net", "store", "kv", "proto"]),
+    ("control", &["net", "proto"]),
     ("sim", &["store", "kv", "proto"]),
     ("net", &["proto"]),
     ("store", &["proto"]),

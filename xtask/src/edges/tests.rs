@@ -77,9 +77,9 @@ fn a_crate_outside_the_table_is_reported() {
 
 const DRAWN: &str = "
 ```text
-cli ─► server ─► node ─► net ───► proto
-                  ├────► store ─► proto
-                  └────► kv ────► proto
+cli ─► server ─► node ─► control ─► net ─► proto
+                  ├────► store ──────────► proto
+                  └────► kv ─────────────► proto
 sim ─► store, kv
 ```
 ";
@@ -95,7 +95,7 @@ fn the_drawing_is_read() {
     let arrows = drawing::arrows(DRAWN);
     let has = |from: &str, to: &str| arrows.contains(&(from.to_owned(), to.to_owned()));
     assert!(has("cli", "server") && has("node", "store") && has("node", "kv") && has("sim", "kv"));
-    assert_eq!(arrows.len(), 10);
+    assert_eq!(arrows.len(), 11);
     assert_eq!(drawing::check(&page(DRAWN)), []);
 }
 
