@@ -8,10 +8,14 @@
 mod command;
 mod machine;
 mod memory;
+#[cfg(feature = "raft")]
+mod raft;
 mod record;
 mod register;
 #[cfg(test)]
 mod samples;
+#[cfg(feature = "raft")]
+mod wire;
 
 pub use command::{
     BATCH_ITEMS_MAX, COMMAND_BYTES_MAX, Command, Item, Outcome, Refusal, RegisterRule,
@@ -28,3 +32,11 @@ pub use record::{
 pub use register::{
     ConfigRegister, RegisterError, RegisterNodeError, RegisterWatch, register_node,
 };
+
+#[cfg(feature = "raft")]
+pub use raft::{
+    MemberError, OpenError, RaftRegister, RaftWatch, RegisterConfig, RegisterStatus,
+    RegisterTiming, StorageError,
+};
+#[cfg(feature = "raft")]
+pub use wire::{Class, ControlWire, MESSAGE_BYTES_MAX, NotSent};
