@@ -20,5 +20,6 @@ mod scan;
 mod schedule;
 mod tally;
 mod timer;
+pub(crate) mod tls;
 pub(crate) mod wire;
 mod work;

@@ -10,6 +10,7 @@ use crate::bench::clock::{Clock, Nanos};
 use crate::bench::ledger::Ledger;
 use crate::bench::scan::{Reply, ScanError, scan};
 use crate::bench::tally::{Finished, Tally};
+use crate::bench::tls::Channel;
 use crate::bench::wire::Requests;
 use crate::bench::work::Kind;
 
@@ -56,7 +57,7 @@ pub(crate) struct Shared<'a> {
 /// A connection and its operations in flight.
 #[derive(Debug)]
 pub(crate) struct Connection {
-    stream: TcpStream,
+    stream: Channel<TcpStream>,
     keys: Range<u32>,
     ledger: Option<Ledger>,
     out: Vec<u8>,
@@ -69,7 +70,11 @@ pub(crate) struct Connection {
 
 impl Connection {
     /// Uses `stream` for operations on `keys`; a ledger makes it check what it reads.
-    pub(crate) const fn new(stream: TcpStream, keys: Range<u32>, ledger: Option<Ledger>) -> Self {
+    pub(crate) const fn new(
+        stream: Channel<TcpStream>,
+        keys: Range<u32>,
+        ledger: Option<Ledger>,
+    ) -> Self {
         Self {
             stream,
             keys,
@@ -83,8 +88,8 @@ impl Connection {
     }
 
     /// The socket, to register it.
-    pub(crate) const fn stream(&mut self) -> &mut TcpStream {
-        &mut self.stream
+    pub(crate) const fn socket(&mut self) -> &mut TcpStream {
+        self.stream.socket()
     }
 
     /// The keys that it uses.
@@ -143,7 +148,10 @@ impl Connection {
         }
         self.out.clear();
         self.sent = 0;
-        Ok(())
+        match self.stream.flush() {
+            Err(error) if error.kind() != io::ErrorKind::WouldBlock => Err(Lost::Io(error)),
+            Ok(()) | Err(_) => Ok(()),
+        }
     }
 
     /// Reads and counts the answers that are there.
@@ -163,10 +171,10 @@ impl Connection {
             };
             // A read that did not fill the buffer has emptied the socket: asking again would
             // cost a system call for each batch. What comes later makes a new event.
-            let filled = count == scratch.len();
+            let short = count < scratch.len() && (count == 0 || self.stream.short_read_is_all());
             shared.scratch = scratch;
             outcome?;
-            if !filled || self.is_idle() {
+            if short || self.is_idle() {
                 return Ok(());
             }
         }
@@ -281,7 +289,7 @@ impl Connection {
     }
 
     /// The socket and the ledger, to read everything back; `None` without a ledger.
-    pub(crate) fn into_ledger(self) -> Option<(TcpStream, Range<u32>, Ledger)> {
+    pub(crate) fn into_ledger(self) -> Option<(Channel<TcpStream>, Range<u32>, Ledger)> {
         self.ledger.map(|ledger| (self.stream, self.keys, ledger))
     }
 }

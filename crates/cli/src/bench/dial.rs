@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use crate::bench::plan::Plan;
 use crate::bench::scan::{Reply, scan};
+use crate::bench::tls::Channel;
 use crate::bench::wire::{Requests, request};
 use crate::errors::{Code, Coded, Problem};
 
@@ -18,7 +19,7 @@ const READ_BYTES: usize = 64 << 10;
 /// A blocking connection with a time limit on every answer.
 #[derive(Debug)]
 pub(crate) struct Dialled {
-    stream: TcpStream,
+    stream: Channel<TcpStream>,
     address: SocketAddr,
     rest: Vec<u8>,
 }
@@ -35,6 +36,12 @@ impl Dialled {
         stream.set_nodelay(true)?;
         stream.set_read_timeout(Some(plan.patience))?;
         stream.set_write_timeout(Some(plan.patience))?;
+        let stream = match &plan.tls {
+            None => Channel::plain(stream),
+            Some(tls) => tls
+                .secure(stream, plan.server_of(client))
+                .coded(Code::BenchConnection, || format!("no TLS with {address}"))?,
+        };
         let mut dialled = Self { stream, address, rest: Vec::new() };
         if let Some(password) = &plan.password {
             dialled.introduce(&[b"AUTH", password.as_bytes()], Code::Denied)?;
@@ -50,11 +57,12 @@ impl Dialled {
     ///
     /// # Errors
     /// When the stream cannot be set to block with a time limit.
-    pub(crate) fn again(stream: TcpStream, patience: Duration) -> io::Result<Self> {
-        stream.set_nonblocking(false)?;
-        stream.set_read_timeout(Some(patience))?;
-        stream.set_write_timeout(Some(patience))?;
-        let address = stream.peer_addr()?;
+    pub(crate) fn again(mut stream: Channel<TcpStream>, patience: Duration) -> io::Result<Self> {
+        let socket = stream.socket();
+        socket.set_nonblocking(false)?;
+        socket.set_read_timeout(Some(patience))?;
+        socket.set_write_timeout(Some(patience))?;
+        let address = socket.peer_addr()?;
         Ok(Self { stream, address, rest: Vec::new() })
     }
 
@@ -62,9 +70,9 @@ impl Dialled {
     ///
     /// # Errors
     /// When it cannot be set to not block.
-    pub(crate) fn into_stream(self) -> io::Result<TcpStream> {
+    pub(crate) fn into_stream(mut self) -> io::Result<Channel<TcpStream>> {
         assert!(self.rest.is_empty(), "every answer was read");
-        self.stream.set_nonblocking(true)?;
+        self.stream.socket().set_nonblocking(true)?;
         Ok(self.stream)
     }
 

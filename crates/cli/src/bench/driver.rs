@@ -15,6 +15,7 @@ use crate::bench::plan::Plan;
 use crate::bench::schedule::Schedule;
 use crate::bench::tally::Tally;
 use crate::bench::timer::Timer;
+use crate::bench::tls::Channel;
 use crate::bench::wire::Requests;
 use crate::bench::work::{Kind, Work};
 use crate::errors::{Code, Coded};
@@ -56,7 +57,7 @@ pub(crate) fn dial(plan: &Plan, requests: &Requests, thread: u32) -> anyhow::Res
 /// A connection before the load.
 #[derive(Debug)]
 pub(crate) struct Ready {
-    stream: TcpStream,
+    stream: Channel<TcpStream>,
     keys: std::ops::Range<u32>,
     ledger: Option<Ledger>,
 }
@@ -98,10 +99,10 @@ impl<'a> Driver<'a> {
             .coded(Code::Other, || "cannot make a timer".to_owned())?;
         let mut connections = Vec::with_capacity(ready.len());
         for (token, ready) in ready.into_iter().enumerate() {
-            let stream = mio::net::TcpStream::from_std(ready.stream);
+            let stream = ready.stream.map(mio::net::TcpStream::from_std);
             let mut connection = Connection::new(stream, ready.keys, ready.ledger);
             let both = Interest::READABLE | Interest::WRITABLE;
-            poll.registry().register(connection.stream(), Token(token), both)?;
+            poll.registry().register(connection.socket(), Token(token), both)?;
             connections.push(Some(connection));
         }
         let by_intention = plan.load.rate.is_some();
@@ -286,7 +287,7 @@ impl<'a> Driver<'a> {
     fn read_back(&mut self) -> anyhow::Result<()> {
         for connection in self.connections.drain(..).flatten() {
             let Some((stream, keys, mut ledger)) = connection.into_ledger() else { continue };
-            let mut dialled = Dialled::again(stream.into(), self.plan.patience)?;
+            let mut dialled = Dialled::again(stream.map(TcpStream::from), self.plan.patience)?;
             let values = self.shared.requests.values();
             dialled.read_back(self.shared.requests, keys, |key, found| {
                 let judgement = ledger.judge(values, key, found);

@@ -6,11 +6,15 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::bench::tls::Tls;
+
 /// The load and how long it lasts.
 #[derive(Debug, Clone)]
 pub(crate) struct Plan {
     /// Where the connections go, in turn; never empty.
     pub(crate) addresses: Vec<SocketAddr>,
+    /// How to speak TLS, if the connections do.
+    pub(crate) tls: Option<Tls>,
     /// Sent with `AUTH` when there is one.
     pub(crate) password: Option<String>,
     /// When the run ends.
@@ -73,10 +77,15 @@ impl Plan {
         (0..clients).filter(move |client| client % threads == thread)
     }
 
+    /// Which of the addresses client number `client` connects to.
+    pub(crate) fn server_of(&self, client: u32) -> usize {
+        usize::try_from(client).unwrap_or_default() % self.addresses.len()
+    }
+
     /// Where client number `client` connects.
     pub(crate) fn address_of(&self, client: u32) -> SocketAddr {
-        let turn = usize::try_from(client).unwrap_or_default() % self.addresses.len();
-        *self.addresses.get(turn).expect("the plan refuses an empty list of addresses")
+        let server = self.server_of(client);
+        *self.addresses.get(server).expect("the plan refuses an empty list of addresses")
     }
 
     /// The keys that client number `client` writes when a run is verified, and fills before one.

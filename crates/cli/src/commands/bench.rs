@@ -12,6 +12,7 @@ use crate::bench::compare;
 use crate::bench::plan::{Length, Load, Plan};
 use crate::bench::report::Report;
 use crate::bench::run;
+use crate::bench::tls::{Files, Tls};
 use crate::errors::{Code, Coded, Problem};
 use crate::exit::Exit;
 use crate::output::Screen;
@@ -80,6 +81,8 @@ pub(crate) struct BenchArgs {
     /// File with the password of the default user [default: none]
     #[arg(long, value_name = "FILE")]
     password_file: Option<PathBuf>,
+    #[command(flatten)]
+    tls: TlsArgs,
     /// Longest wait for a connection or an answer; a WAIT gives up after half of it
     #[arg(long, default_value = "30s", value_parser = humantime::parse_duration)]
     timeout: Duration,
@@ -104,6 +107,23 @@ pub(crate) struct BenchArgs {
     /// End with 0 even if some operations failed, as in a failover test
     #[arg(long)]
     allow_errors: bool,
+}
+
+/// Flags of a load over TLS.
+#[derive(Debug, Args)]
+struct TlsArgs {
+    /// Speak TLS; certificates must name the hosts of --address
+    #[arg(long, requires_all = ["address", "ca"])]
+    tls: bool,
+    /// Authorities to believe, in PEM [default: none]
+    #[arg(long, value_name = "FILE", requires = "tls")]
+    ca: Option<PathBuf>,
+    /// Certificate to show if the server asks for one, in PEM [default: none]
+    #[arg(long, value_name = "FILE", requires_all = ["tls", "key"])]
+    cert: Option<PathBuf>,
+    /// Private key of that certificate, in PEM [default: none]
+    #[arg(long, value_name = "FILE", requires = "cert")]
+    key: Option<PathBuf>,
 }
 
 /// Whether keys are written before the warm-up.
@@ -198,6 +218,7 @@ fn plan(args: &BenchArgs) -> anyhow::Result<Plan> {
     };
     Ok(Plan {
         addresses,
+        tls: tls(args)?,
         password: password.transpose()?,
         length,
         patience: args.timeout,
@@ -221,6 +242,20 @@ fn plan(args: &BenchArgs) -> anyhow::Result<Plan> {
             verify: args.verify,
         },
     })
+}
+
+/// How the connections speak TLS, if they do.
+fn tls(args: &BenchArgs) -> Result<Option<Tls>, Problem> {
+    let Some(authorities) = args.tls.ca.clone() else { return Ok(None) };
+    let files = Files { authorities, own: args.tls.cert.clone().zip(args.tls.key.clone()) };
+    let hosts: Vec<&str> = args.address.iter().map(|address| host(address)).collect();
+    Tls::new(&files, &hosts).map(Some)
+}
+
+/// The host of `host:port`; an address of version 6 without its brackets.
+fn host(address: &str) -> &str {
+    let host = address.rsplit_once(':').map_or(address, |(host, _)| host);
+    host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host)
 }
 
 fn refuse_contradictions(args: &BenchArgs) -> Result<(), Problem> {

@@ -4,6 +4,7 @@ use std::path::Path;
 
 use serde_json::Value;
 
+use crate::kit::{Cluster, free_ports, until_so};
 use crate::server::{Fake, Redis};
 use crate::{antiphon, expect, text};
 
@@ -250,4 +251,91 @@ fn nobody_there_ends_with_1() {
         hint.contains("cannot connect") && hint.contains("that the server is running"),
         "{hint}"
     );
+}
+
+/// A node whose client port speaks TLS with a certificate of `localhost`, and its authority.
+fn over_tls() -> (Cluster, String) {
+    let mut cluster = Cluster::new(1, &[]);
+    let dir = cluster.path("port");
+    std::fs::create_dir(&dir).expect("made");
+    let key = "-newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes";
+    std::fs::write(dir.join("names"), "subjectAltName=DNS:localhost,IP:127.0.0.1\n")
+        .expect("written");
+    for words in [
+        format!("req -x509 {key} -days 2 -subj /CN=house -keyout ca.key -out ca.pem"),
+        format!("req -new {key} -subj /CN=port -keyout port.key -out port.csr"),
+        "x509 -req -in port.csr -CA ca.pem -CAkey ca.key -CAcreateserial -days 2 -extfile names \
+         -out port.pem"
+            .to_owned(),
+    ] {
+        let words: Vec<&str> = words.split_whitespace().collect();
+        let output = std::process::Command::new("openssl").args(&words).current_dir(&dir).output();
+        let output = output.expect("openssl is installed");
+        assert!(output.status.success(), "{words:?}: {}", text(&output.stderr));
+    }
+    let place = |name: &str| dir.join(name).display().to_string();
+    cluster.set(&format!("resp.tls_cert={}", place("port.pem")));
+    cluster.set(&format!("resp.tls_key={}", place("port.key")));
+    cluster.launch(1);
+    until_so("the node to serve", || cluster.status(1).get("serving") == Some(&Value::Bool(true)));
+    (cluster, place("ca.pem"))
+}
+
+#[test]
+fn a_load_goes_over_tls_and_is_verified() {
+    let (cluster, ca) = over_tls();
+    for host in ["localhost", "127.0.0.1"] {
+        let address = format!("{host}:{}", cluster.resp(1));
+        let tls = ["--address", &address, "--tls", "--ca", &ca];
+        // Values longer than a record, and more in flight than a socket holds.
+        let load = ["-n", "600", "-P", "16", "-c", "3", "-k", "50", "-d", "40000", "--verify"];
+        let mix = ["--read-share", "0.5", "--seed", "7", "--timeout", "20s"];
+        let report = report(&[&tls[..], &load, &mix].concat());
+        assert_eq!(report["operations"], 600);
+        assert_eq!(report["wrong"], 0);
+        assert_eq!(report["errors"], serde_json::json!({}));
+        assert!(report["verified"].as_u64() > Some(50), "{report}");
+    }
+}
+
+#[test]
+fn a_server_that_cannot_prove_who_it_is_gets_no_load() {
+    let (cluster, ca) = over_tls();
+    let address = format!("localhost:{}", cluster.resp(1));
+    let stranger = cluster.path("certs/ca.pem").display().to_string();
+    let run =
+        |flags: &[&str]| antiphon(&[&["bench", "-n", "1", "--address", &address], flags].concat());
+    let refused = run(&["--tls", "--ca", &stranger]);
+    assert_eq!(refused.status.code(), Some(1));
+    assert!(text(&refused.stderr).contains("invalid peer certificate"), "{refused:?}");
+    let nothing = run(&["--tls", "--ca", &cluster.config(1).display().to_string()]);
+    assert!(text(&nothing.stderr).contains("no certificate is in it"), "{nothing:?}");
+    for flags in [&["--tls"][..], &["--ca", &ca], &["--tls", "--ca", &ca, "--cert", &ca]] {
+        assert_eq!(run(flags).status.code(), Some(2), "{flags:?}");
+    }
+    // Without TLS the same port answers nothing that is a reply.
+    assert_eq!(run(&[]).status.code(), Some(1));
+}
+
+/// A server that asks who the client is.
+#[test]
+fn a_client_shows_its_certificate_if_it_is_asked_for() {
+    let (cluster, ca) = over_tls();
+    let place = |name: &str| cluster.path("port").join(name).display().to_string();
+    let port = free_ports(1).to_string();
+    let (chain, key) = (place("port.pem"), place("port.key"));
+    let _redis = Redis::start(
+        &[
+            ["--tls-port", &port, "--tls-auth-clients", "yes"],
+            ["--tls-cert-file", &chain, "--tls-key-file", &key],
+            ["--tls-ca-cert-file", &ca, "--loglevel", "warning"],
+        ]
+        .concat(),
+    );
+    let address = format!("127.0.0.1:{port}");
+    let tls = ["--address", &address, "-n", "100", "--tls", "--ca", &ca];
+    let own = ["--cert", &chain, "--key", &key];
+    assert_eq!(report(&[&tls[..], &own].concat())["operations"], 100);
+    let unknown = antiphon(&[&["bench"], &tls[..]].concat());
+    assert_ne!(unknown.status.code(), Some(0), "without one it is not let in");
 }

@@ -8,6 +8,7 @@ fn plan(clients: u32, threads: u32, keys: u32) -> Plan {
             SocketAddr::from(([127, 0, 0, 1], 1)),
             SocketAddr::from(([127, 0, 0, 1], 2)),
         ],
+        tls: None,
         password: None,
         length: Length::Requests(1_003),
         patience: Duration::from_secs(1),
