@@ -10,6 +10,7 @@ use antiphon_control::{
     Version, WallMs,
 };
 use antiphon_kv::{Db, Effect, PAYLOAD_VERSION};
+use antiphon_net::{Codec, Outgoing, pack, plain};
 use antiphon_proto::{
     Ack, Append, BatchBuilder, Chain, Closed, Config, Cut, EntryId, Envelope, Epoch, HardState,
     Header, Hlc, Incarnation, Kind, LoggedReply, Lsn, Member, Message, NodeId, Open, Policy,
@@ -27,6 +28,7 @@ fn main() -> io::Result<()> {
     effects()?;
     requests()?;
     sessions()?;
+    packed()?;
     replies()
 }
 
@@ -67,6 +69,18 @@ fn sessions() -> io::Result<()> {
     table.cut().write(&mut bytes)?;
     write("sessions", "table", &bytes)?;
     write("sessions", "entries", &script)
+}
+
+/// A message of a link that compresses, each way.
+fn packed() -> io::Result<()> {
+    let body = b"words that come again, ".repeat(40);
+    let sent = Outgoing::new(Bytes::from_static(b"head"), body.into());
+    write("packing", "plain", &plain(sent.clone()).into_bytes())?;
+    for codec in Codec::ALL {
+        let packed = pack(&sent, codec).expect("it shrinks");
+        write("packing", codec.name(), &packed.into_bytes())?;
+    }
+    Ok(())
 }
 
 fn frames() -> io::Result<()> {
