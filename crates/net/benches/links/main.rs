@@ -5,7 +5,9 @@
 
 mod bare;
 mod memory;
+mod packed;
 mod quic;
+mod stalled;
 mod tools;
 
 use antiphon_net::certs::{Authority, Credentials, IssueRequest};
@@ -45,6 +47,9 @@ fn main() {
         quic::peer_round_trips(bytes, rounds);
     }
     quic::first_messages(scale.rounds / 40 + 1);
+    stalled::control_beside_bulk(scale.rounds / 4);
+    packed::cost(scale.rounds / 4);
+    packed::streams(scale.stream_messages / 40 + 1);
     bare::stream_one_by_one(scale.stream_messages / 4);
     bare::stream_in_batches(scale.stream_messages);
     quic::peer_stream(scale.stream_messages);

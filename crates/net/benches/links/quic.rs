@@ -6,8 +6,8 @@ use std::time::Instant;
 
 use antiphon_net::certs::Authority;
 use antiphon_net::{
-    Lane, Link, Member, PeerEvent, PeerEvents, Peers, PeersConfig, QuicConfig, QuicTransport,
-    SendError, Transport,
+    Compression, Lane, Link, Member, PeerEvent, PeerEvents, Peers, PeersConfig, QuicConfig,
+    QuicTransport, SendError, Transport,
 };
 use antiphon_proto::NodeId;
 use bytes::Bytes;
@@ -15,22 +15,22 @@ use bytes::Bytes;
 use crate::tools::{Stretch, block_on, quantiles, thread};
 use crate::{CLUSTER, credentials};
 
-const ONE: NodeId = NodeId::new(1);
-const TWO: NodeId = NodeId::new(2);
+pub(crate) const ONE: NodeId = NodeId::new(1);
+pub(crate) const TWO: NodeId = NodeId::new(2);
 /// Rounds before those that count.
 const WARM: u64 = 500;
 const STREAM_BYTES: usize = 100;
 /// Messages that the owner queues before it gives way, as a turn of a busy shard does.
 const TURN: u64 = 256;
 
-async fn bind(authority: &Authority, id: NodeId) -> QuicTransport {
+pub(crate) async fn bind(authority: &Authority, id: NodeId) -> QuicTransport {
     let config = QuicConfig::new(id, "127.0.0.1:0", credentials(authority, id.get()));
     let transport = QuicTransport::bind(config).await.expect("loopback has a free port");
     transport.admit(&[ONE, TWO]);
     transport
 }
 
-fn authority() -> Arc<Authority> {
+pub(crate) fn authority() -> Arc<Authority> {
     let (authority, _key) = Authority::create(CLUSTER, 1).expect("the name is good");
     Arc::new(authority)
 }
@@ -105,13 +105,27 @@ pub(crate) fn first_messages(links: u64) {
     quantiles("quic, a new link and one message there and back", times);
 }
 
-fn start(transport: QuicTransport, peer: NodeId, address: String) -> (Peers, PeerEvents) {
-    let config = PeersConfig::new(vec![Member { id: peer, addresses: vec![address] }]);
+pub(crate) fn start(
+    transport: QuicTransport,
+    peer: NodeId,
+    address: String,
+) -> (Peers, PeerEvents) {
+    start_with(transport, peer, address, Compression::Off)
+}
+
+pub(crate) fn start_with(
+    transport: QuicTransport,
+    peer: NodeId,
+    address: String,
+    compression: Compression,
+) -> (Peers, PeerEvents) {
+    let members = vec![Member { id: peer, addresses: vec![address] }];
+    let config = PeersConfig { compression, ..PeersConfig::new(members) };
     Peers::start(Arc::new(transport), config).expect("the configuration is good")
 }
 
 /// The called end: answers every message with `answer`, until the link is lost.
-fn serve_peer(
+pub(crate) fn serve_peer(
     authority: Arc<Authority>,
     answer: impl Fn(&Peers, Lane, Bytes) + Send + 'static,
 ) -> (std::thread::JoinHandle<()>, String) {
