@@ -88,6 +88,7 @@ fn one_node_compresses_and_the_others_do_not() {
 #[test]
 fn nodes_that_fall_silent_are_missed() {
     let mut cluster = Cluster::start(3, &["peer.idle_timeout=1s"]);
+    cluster.level();
     let mut client = cluster.client(1);
     for replica in [2, 3] {
         cluster.node(replica).pause();
