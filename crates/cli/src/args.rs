@@ -58,7 +58,10 @@ pub(crate) enum Command {
     /// Make and read the certificates of a cluster
     #[command(subcommand)]
     Cert(commands::cert::CertCommand),
-    /// Look into a data directory, while its node runs or not
+    /// Follow the writes of a node as they become stable
+    #[command(subcommand)]
+    Changes(commands::changes::ChangesCommand),
+    /// Read the log of a node or of a data directory, and append to it
     #[command(subcommand)]
     Log(commands::log::LogCommand),
     /// Write shell completions to stdout

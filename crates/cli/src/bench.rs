@@ -16,7 +16,7 @@ pub(crate) mod limit;
 pub(crate) mod plan;
 pub(crate) mod report;
 pub(crate) mod run;
-mod scan;
+pub(crate) mod scan;
 mod schedule;
 mod tally;
 mod timer;

@@ -2,6 +2,7 @@
 
 pub(crate) mod bench;
 pub(crate) mod cert;
+pub(crate) mod changes;
 pub(crate) mod completions;
 pub(crate) mod config;
 pub(crate) mod demo;
@@ -24,6 +25,7 @@ pub(crate) fn run(command: Command, screen: &mut Screen) -> anyhow::Result<Exit>
         Command::Demo(args) => demo::run(&args, screen),
         Command::Serve(args) => serve::run(&args, screen),
         Command::Bench(args) => bench::run(&args, screen),
+        Command::Changes(command) => changes::run(&command, screen),
         Command::Cert(command) => cert::run(&command, screen),
         Command::Completions(args) => completions::completions(&args, screen),
         Command::Lag(args) => lag::run(&args, screen),

@@ -148,9 +148,21 @@ codes! {
     WaitOver = "X0602", Unhealthy, "the state did not come in time",
         "The cluster was asked again and again until the time was over. It was left as it is.",
         "The lines that begin with ! say what is missing; a longer --timeout waits longer.";
+    NotAnAnswer = "X0603", Failed, "a node answers with something else",
+        "Something answers there that is no node, or a node of a version that this one does not know.",
+        "Check that the address is that of a node's pages (`http.listen`) or client port (`resp.listen`).";
+    WriteUnknown = "X0604", Unknown, "whether the write happened is not known",
+        "It was sent, and its acknowledgement did not come. It may be kept or lost.",
+        "Ask with `XFATE ticket`; only when that says lost is a second try sure to be the only one.";
+    WriteRefused = "X0605", Refused, "the write was refused",
+        "Nothing was written: too few nodes are there, or the node has no primary to hand it to.",
+        "`antiphon status` shows what is missing; try again later.";
     Denied = "X0606", NotAllowed, "the server wants another password",
         "The client port asks for a password, and none or a wrong one was given.",
         "Give the right one with --password-file.";
+    ChangesOff = "X0607", Refused, "the node does not hand out changes",
+        "They are the data itself, in clear text, so a node keeps them until it is told otherwise.",
+        "Set `http.changes = true` in the node's configuration and start it again.";
     BenchConnection = "X0701", Failed, "the load cannot be put on",
         "A connection could not be made, or broke, or its server answered with something unexpected.",
         "Check that the server is running, and that this is the address of its Redis port.";
@@ -234,6 +246,11 @@ impl Problem {
     pub(crate) fn or_do(mut self, next: impl Into<String>) -> Self {
         self.next = Some(next.into());
         self
+    }
+
+    /// Whether asking again may help: the node may only be away.
+    pub(crate) fn is_passing(&self) -> bool {
+        self.code == Code::NoAnswer
     }
 
     /// Its code.

@@ -18,7 +18,6 @@ pub(crate) enum Exit {
     /// A precondition does not hold, nothing was changed.
     Refused,
     /// Sent without an answer: it may have happened, asking again is safe.
-    #[expect(dead_code, reason = "the table is whole; the commands that write come to it")]
     Unknown,
     /// Certificates, credentials or permissions do not allow it.
     NotAllowed,

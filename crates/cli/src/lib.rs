@@ -10,6 +10,7 @@ mod commands;
 pub mod config;
 mod errors;
 mod exit;
+mod http;
 mod output;
 
 use std::process::ExitCode;

@@ -118,6 +118,12 @@ impl Subscription {
         }
     }
 
+    /// Whether stable entries lie behind the position, so that a change may be there at once.
+    #[must_use]
+    pub fn is_behind(&self) -> bool {
+        !self.ready.as_slice().is_empty() || self.source.progress.borrow().applied >= self.next
+    }
+
     /// Tells the shard, which fetches the entries from another node: a new subscription at the
     /// same position finds them.
     async fn damaged(&self, damage: Box<Damage>) -> ChangesError {
@@ -161,7 +167,8 @@ fn changes_of(shard: ShardId, batch: &Batch) -> Vec<Change> {
 }
 
 /// What an entry tells the state machine, if it tells it anything.
-fn data_of<'a>(frame: &Frame<'a>) -> Option<&'a [u8]> {
+#[must_use]
+pub fn data_of<'a>(frame: &Frame<'a>) -> Option<&'a [u8]> {
     match frame.header.kind {
         Kind::Data => Some(frame.payload),
         // A stable entry was applied, so it can be read.

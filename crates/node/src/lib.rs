@@ -34,7 +34,7 @@ pub use antiphon_proto::{
 };
 
 pub use calls::CallError;
-pub use changes::{Change, ChangesError, From, LogSource, Subscription};
+pub use changes::{Change, ChangesError, From, LogSource, Subscription, data_of};
 pub use config::{MemberConfig, NodeConfig};
 pub use disk::DiskStats;
 pub use error::{Fatal, StartError};

@@ -15,6 +15,8 @@ pub struct Config {
     pub listen: SocketAddr,
     /// Where the pages are served; nothing for none. Default `127.0.0.1:7201`.
     pub http: Option<SocketAddr>,
+    /// Whether the pages hand out the changes of the log too. Default no: they are the data.
+    pub changes: bool,
     /// TLS on the client port; nothing for plain TCP. Default none.
     pub tls: Option<TlsFiles>,
     /// Password of the user `default`; nothing for none. Default none.
@@ -93,6 +95,7 @@ impl Default for Config {
         Self {
             listen: SocketAddr::from(([127, 0, 0, 1], 7101)),
             http: Some(SocketAddr::from(([127, 0, 0, 1], 7201))),
+            changes: false,
             tls: None,
             password: None,
             policy: Level::Floor,

@@ -1,6 +1,7 @@
-//! The pages: `/metrics`, `/status`, and probes, on a thread of their own.
+//! The pages: `/metrics`, `/status`, probes and `/changes`, on a thread of their own.
 //!
-//! They only read what the owner thread published, so a slow reader here slows nobody else.
+//! They only read what the owner thread published, and the log beside it, so a slow reader here
+//! slows nobody else.
 
 use std::future::IntoFuture;
 use std::io;
@@ -19,11 +20,15 @@ use tokio::sync::oneshot;
 use crate::pages::Pages;
 
 mod bounded;
+mod change_json;
+mod changes;
 mod metrics;
 mod probes;
 mod query;
 mod status_json;
 
+pub use change_json::{ChangeJson, EffectJson};
+pub use changes::Feed;
 pub use status_json::{LinkJson, ReplicaJson, StatusJson, UpstreamJson};
 
 /// The running pages. Dropping it ends them.
@@ -51,11 +56,16 @@ pub enum HttpError {
 }
 
 impl Http {
-    /// Serves the pages.
+    /// Serves the pages, and the changes of the log if there is a feed.
     ///
     /// # Errors
     /// When the address is taken, or the system has no thread to give.
-    pub fn start(address: SocketAddr, pages: Arc<Pages>) -> Result<Self, HttpError> {
+    pub fn start(
+        address: SocketAddr,
+        pages: Arc<Pages>,
+        feed: Option<Feed>,
+    ) -> Result<Self, HttpError> {
+        let router = router(pages, feed.map(Arc::new));
         let bind = |error| HttpError::Bind { address, error };
         let socket = std::net::TcpListener::bind(address).map_err(bind)?;
         socket.set_nonblocking(true).map_err(bind)?;
@@ -66,7 +76,7 @@ impl Http {
             .map_err(HttpError::Start)?;
         let (stop, stopped) = oneshot::channel();
         let serve = move || {
-            if let Err(error) = runtime.block_on(serve(socket, pages, stopped)) {
+            if let Err(error) = runtime.block_on(serve(socket, router, stopped)) {
                 tracing::error!(%error, "failed to go on serving pages");
             }
         };
@@ -94,11 +104,11 @@ impl Drop for Http {
 
 async fn serve(
     socket: std::net::TcpListener,
-    pages: Arc<Pages>,
+    router: Router,
     stopped: oneshot::Receiver<()>,
 ) -> io::Result<()> {
     let socket = tokio::net::TcpListener::from_std(socket)?;
-    let served = axum::serve(bounded::Bounded::new(socket), router(pages)).into_future();
+    let served = axum::serve(bounded::Bounded::new(socket), router).into_future();
     tokio::select! {
         served = served => served,
         // Nobody waits for a page of a node that is gone.
@@ -106,7 +116,8 @@ async fn serve(
     }
 }
 
-fn router(pages: Arc<Pages>) -> Router {
+fn router(pages: Arc<Pages>, feed: Option<Arc<Feed>>) -> Router {
+    let changes = Router::new().route("/changes", get(changes::page)).with_state(feed);
     Router::new()
         .route("/metrics", get(metrics_page))
         .route("/status", get(status_page))
@@ -116,6 +127,7 @@ fn router(pages: Arc<Pages>) -> Router {
         .route("/primary", get(probes::primary))
         .route("/replica", get(probes::replica))
         .with_state(pages)
+        .merge(changes)
 }
 
 async fn metrics_page(State(pages): State<Arc<Pages>>) -> impl IntoResponse {

@@ -33,7 +33,9 @@ pub use antiphon::{Level, LevelError};
 pub use auth::Password;
 pub use config::{ClientLimits, Config, ConfigError, TlsFiles};
 pub use forward::GuestError;
-pub use http::{Http, HttpError, LinkJson, ReplicaJson, StatusJson, UpstreamJson};
+pub use http::{
+    ChangeJson, EffectJson, Feed, Http, HttpError, LinkJson, ReplicaJson, StatusJson, UpstreamJson,
+};
 pub use listener::{ListenError, Listener};
 pub use pages::{Pages, Picture};
 pub use serve::{ServeError, Serving, Setup};

@@ -8,7 +8,7 @@ use antiphon::{Fatal, Local, NodeConfig, Running, StartError, launch};
 use antiphon_kv::Engine;
 
 use crate::config::Config;
-use crate::http::{Http, HttpError};
+use crate::http::{Feed, Http, HttpError};
 use crate::listener::{ListenError, Listener};
 use crate::node::{Keyspace, Names, NodeShard};
 use crate::pages::Pages;
@@ -69,13 +69,18 @@ impl Serving {
         let Setup { node, server, names, limits } = setup;
         server.check().map_err(ListenError::Config)?;
         let pages_at = server.http;
+        let feeds = server.changes.then(|| server.password.clone());
         let engine = move || Keyspace(Engine::new(seed, limits));
         let node = launch(node, engine, move |local| async move {
             front(local, server, (names, seed), opened).await;
         })?;
         match opens.recv() {
             Ok(Ok((address, pages))) => {
-                let http = pages_at.map(|at| Http::start(at, Arc::clone(&pages))).transpose();
+                let http = pages_at.map(|at| {
+                    let feed = feeds.map(|password| Feed::new(node.log().clone(), password));
+                    Http::start(at, Arc::clone(&pages), feed)
+                });
+                let http = http.transpose();
                 if http.is_err() {
                     node.stop();
                 }

@@ -1,8 +1,12 @@
-//! `antiphon log`: looks into a data directory without opening it, while its node runs or not.
+//! `antiphon log`: entries of a node or of a data directory, and one more of them. A directory is
+//! looked into without opening it, while its node runs or not.
+
+mod append;
+mod entries;
 
 use std::fmt::Write as _;
 use std::ops::ControlFlow;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
@@ -12,12 +16,15 @@ use antiphon_store::{Damage, Disk, RealDisk, StoreError};
 use clap::{Args, Subcommand};
 use serde::Serialize;
 
+use crate::commands::changes::{TailArgs, tail};
 use crate::errors::{Code, Coded, store_problem};
 use crate::exit::Exit;
-use crate::output::Screen;
+use crate::output::{Format, Screen};
 
 /// Name and version of the document.
 const SCHEMA: &str = "antiphon.log/1";
+const SEGMENT_SCHEMA: &str = "antiphon.log-segment/1";
+const SNAPSHOT_SCHEMA: &str = "antiphon.log-snapshot/1";
 /// Bytes between two lines about progress: a few seconds of a slow disk.
 const PROGRESS_BYTES: u64 = 1 << 30;
 
@@ -36,6 +43,48 @@ pub(crate) enum LogCommand {
   antiphon log verify /var/lib/antiphon -o json
   antiphon log verify /var/lib/antiphon && echo sound")]
     Verify(VerifyArgs),
+    /// List the segments and snapshots of a data directory
+    #[command(after_help = "Examples:
+  antiphon log list /var/lib/antiphon
+  antiphon log list /var/lib/antiphon -o jsonl
+  antiphon log list /var/lib/antiphon -o json")]
+    List(ListArgs),
+    /// Print entries from a position on
+    #[command(after_help = "Examples:
+  antiphon log read --from 1000 --to 1010
+  antiphon log read --address 10.0.0.2:7201 --from oldest --count 100 -o jsonl
+  antiphon log read /var/lib/antiphon --from 1000 -o jsonl
+
+A node tells stable entries only. A directory may hold entries at its end that are not stable.")]
+    Read(entries::ReadArgs),
+    /// Print the newest entries
+    #[command(after_help = "Examples:
+  antiphon log latest
+  antiphon log latest --count 10 -o jsonl
+  antiphon log latest /var/lib/antiphon")]
+    Latest(entries::LatestArgs),
+    /// Print each entry when it is stable; the same as `changes tail`
+    #[command(after_help = "Examples:
+  antiphon log tail
+  antiphon log tail --from 1000 -o jsonl
+  antiphon log tail --address 10.0.0.2:7201 --count 5")]
+    Tail(TailArgs),
+    /// Append an entry that puts a key, and say where it is
+    #[command(after_help = "Examples:
+  antiphon log append greeting hello
+  antiphon log append report - --policy all < report.txt
+  antiphon log append greeting hello --address 10.0.0.1:7101 -o json
+
+It is a SET: any other write of any client is an entry, too. The token it prints is the one that
+XFATE asks about.")]
+    Append(append::AppendArgs),
+}
+
+/// Flags of `log list`.
+#[derive(Debug, Args)]
+pub(crate) struct ListArgs {
+    /// Data directory, as in `node.data_dir` of the configuration
+    dir: PathBuf,
 }
 
 /// Flags of `log inspect`.
@@ -66,37 +115,50 @@ pub(crate) struct VerifyArgs {
 /// # Errors
 /// When the directory cannot be read or is none of ours.
 pub(crate) fn run(command: &LogCommand, screen: &mut Screen) -> anyhow::Result<Exit> {
-    let (LogCommand::Inspect(InspectArgs { dir, .. }) | LogCommand::Verify(VerifyArgs { dir })) =
-        command;
+    match command {
+        LogCommand::Inspect(InspectArgs { dir, .. })
+        | LogCommand::Verify(VerifyArgs { dir })
+        | LogCommand::List(ListArgs { dir }) => look(command, dir, screen),
+        LogCommand::Read(args) => entries::read(args, screen),
+        LogCommand::Latest(args) => entries::latest(args, screen),
+        LogCommand::Tail(args) => tail(args, screen),
+        LogCommand::Append(args) => append::run(args, screen),
+    }
+}
+
+/// Looks into a directory.
+fn look(command: &LogCommand, dir: &Path, screen: &mut Screen) -> anyhow::Result<Exit> {
     // The store takes a directory that is not there for an empty one.
     std::fs::read_dir(dir).coded(Code::ReadFile, || format!("cannot read {}", dir.display()))?;
     let disk: Arc<dyn Disk> = Arc::new(RealDisk);
-    let (mut shown, damaged) = match command {
-        LogCommand::Inspect(args) => {
-            let found = inspect::open(&disk, &args.dir).map_err(|error| store_problem(&error))?;
-            let mut shown = Shown::of(&found);
+    let (mut shown, damaged) = if let LogCommand::Verify(_) = command {
+        let mut next = PROGRESS_BYTES;
+        let progress = |at: Progress| {
+            if at.bytes >= next {
+                screen.note(&format!("read {} of {} bytes", at.bytes, at.of));
+                next = at.bytes + PROGRESS_BYTES;
+            }
+        };
+        let found = inspect::verify(&disk, dir, progress).map_err(|error| store_problem(&error))?;
+        let damaged = !found.damage.is_empty() || found.recovery.amnesia;
+        (Shown::of(&found), damaged)
+    } else {
+        let found = inspect::open(&disk, dir).map_err(|error| store_problem(&error))?;
+        let mut shown = Shown::of(&found);
+        if let LogCommand::Inspect(args) = command {
             shown.entries = entries(&found, args).map_err(|error| store_problem(&error))?;
-            (shown, false)
         }
-        LogCommand::Verify(args) => {
-            let mut next = PROGRESS_BYTES;
-            let progress = |at: Progress| {
-                if at.bytes >= next {
-                    screen.note(&format!("read {} of {} bytes", at.bytes, at.of));
-                    next = at.bytes + PROGRESS_BYTES;
-                }
-            };
-            let found = inspect::verify(&disk, &args.dir, progress);
-            let found = found.map_err(|error| store_problem(&error))?;
-            let damaged = !found.damage.is_empty() || found.recovery.amnesia;
-            (Shown::of(&found), damaged)
-        }
+        (shown, false)
     };
     shown.verified = matches!(command, LogCommand::Verify(_));
-    if screen.format().is_json() {
-        screen.answer_json(&shown)?;
-    } else {
-        screen.answer(&shown.text())?;
+    match (command, screen.format()) {
+        (LogCommand::List(_), Format::Jsonl) => {
+            screen.answer_lines(SEGMENT_SCHEMA, &shown.segments)?;
+            screen.answer_lines(SNAPSHOT_SCHEMA, &shown.snapshots)?;
+        }
+        (LogCommand::List(_), Format::Table | Format::Wide) => screen.answer(&shown.files())?,
+        (_, format) if format.is_json() => screen.answer_json(&shown)?,
+        _ => screen.answer(&shown.text())?,
     }
     Ok(if damaged { Exit::Integrity } else { Exit::Done })
 }
@@ -249,6 +311,19 @@ impl Shown {
         out
     }
 
+    /// The files of the log.
+    fn files(&self) -> String {
+        let segments = self.segments.iter().map(|segment| {
+            format!("segment {}: {} bytes, {}\n", segment.number, segment.bytes, segment.path)
+        });
+        let snapshots = self.snapshots.iter().map(|snapshot| {
+            let (shard, at) = (snapshot.shard, &snapshot.at);
+            let (bytes, path) = (snapshot.bytes, &snapshot.path);
+            format!("snapshot of shard {shard} at {at}: {bytes} bytes, {path}\n")
+        });
+        segments.chain(snapshots).collect()
+    }
+
     fn write_text(&self, out: &mut String) -> std::fmt::Result {
         let run = self.incarnation;
         let state = if self.clean { "closed cleanly" } else { "running, or not closed cleanly" };
@@ -259,17 +334,7 @@ impl Shown {
             writeln!(out, "shard {}: entries {first} to {}", shard.shard, shard.last)?;
             writeln!(out, "  epochs (epoch/first entry): {}", shard.epochs.join(", "))?;
         }
-        for segment in &self.segments {
-            writeln!(out, "segment {}: {} bytes, {}", segment.number, segment.bytes, segment.path)?;
-        }
-        for snapshot in &self.snapshots {
-            let (shard, at) = (snapshot.shard, &snapshot.at);
-            writeln!(
-                out,
-                "snapshot of shard {shard} at {at}: {} bytes, {}",
-                snapshot.bytes, snapshot.path
-            )?;
-        }
+        out.push_str(&self.files());
         for entry in &self.entries {
             let (id, kind, at) = (&entry.id, entry.kind, &entry.at);
             writeln!(out, "{id:<16} {kind:<12} {at} {:>9} B {}", entry.payload_bytes, entry.chain)?;

@@ -110,6 +110,13 @@ fn options(config: &NodeConfig, complaints: &mut Vec<Complaint>) {
         let what = "needs `resp.password_file` or `resp.tls_cert`: other machines reach it";
         complain(complaints, format!("`resp.listen`: {} {what}", resp.listen));
     }
+    if let (Listen::At(pages), true) = (config.http.listen, config.http.changes)
+        && resp.password_file.is_none()
+        && !pages.ip().is_loopback()
+    {
+        let what = "needs `resp.password_file`: other machines reach the data by `http.listen`";
+        complain(complaints, format!("`http.changes` {what}"));
+    }
     let missing = [("ca", &peer.ca), ("cert", &peer.cert), ("key", &peer.key)];
     for (name, _) in missing.into_iter().filter(|(_, path)| path.is_none()) {
         if peer.transport == TransportKind::Quic {

@@ -178,10 +178,13 @@ section! {
 }
 
 section! {
-    /// Pages for people and monitors: /status, /metrics, /livez, /readyz.
+    /// Pages for people and monitors: /status, /metrics, /livez, /readyz, /changes.
     HttpOptions = "http" {
         /// Address of the pages, or "off". Default 127.0.0.1:7201: they ask for no password.
         listen: Listen = Default("\"127.0.0.1:7201\"");
+        /// Whether /changes hands out the writes, with keys and values, in clear text. Default
+        /// false. Asks for the password of the client port, if there is one.
+        changes: bool = Default("false");
     }
 }
 

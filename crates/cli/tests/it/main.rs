@@ -2,6 +2,8 @@
 
 mod bench;
 mod cert;
+#[cfg(test)]
+mod changes;
 mod clients;
 #[cfg(test)]
 mod damage;

@@ -29,7 +29,7 @@ fn a_primary_and_a_replica_tell_about_themselves() {
         let node = Node::usual().await;
         let pages = node.server.pages();
         let any = SocketAddr::from(([127, 0, 0, 1], 0));
-        let http = Http::start(any, node.server.pages()).expect("a free port is there");
+        let http = Http::start(any, node.server.pages(), None).expect("a free port is there");
         until(|| pages.newest().is_some()).await;
         for path in ["/livez", "/startupz", "/readyz", "/primary"] {
             assert_eq!(get(http.address(), path).await.0, FINE, "{path}");
@@ -49,6 +49,7 @@ fn a_primary_and_a_replica_tell_about_themselves() {
         for wrong in ["/replica?max_lag=soon", "/replica?max_lag", "/replica?lag=1s"] {
             assert_eq!(get(http.address(), wrong).await.0, "HTTP/1.1 400 Bad Request", "{wrong}");
         }
+        assert_eq!(get(http.address(), "/changes").await.0, "HTTP/1.1 403 Forbidden");
     });
 }
 
@@ -57,7 +58,7 @@ fn nothing_is_alive_before_the_first_picture() {
     local(async {
         let server = antiphon_server::Server::new(Fake::primary(), crate::node::config(), 1);
         let any = SocketAddr::from(([127, 0, 0, 1], 0));
-        let http = Http::start(any, server.pages()).expect("a free port is there");
+        let http = Http::start(any, server.pages(), None).expect("a free port is there");
         for path in ["/livez", "/readyz", "/primary", "/status"] {
             assert_eq!(get(http.address(), path).await.0, AWAY, "{path}");
         }

@@ -130,6 +130,7 @@ listen = \"127.0.0.1:{peer}\"
 
 [http]
 listen = \"127.0.0.1:{http}\"
+changes = true
 
 [log]
 segment_bytes = \"16 MiB\"

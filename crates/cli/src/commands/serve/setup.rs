@@ -114,6 +114,7 @@ fn server(config: &NodeConfig) -> anyhow::Result<Config> {
             Listen::Off => None,
             Listen::At(address) => Some(address),
         },
+        changes: config.http.changes,
         tls: tls(&config.resp),
         password: password(&config.resp)?,
         policy: config.cluster.default_policy.unwrap_or_default(),
