@@ -65,7 +65,7 @@ names! {
     Acl, Auth, BgSave, Client, Command, Config, Debug, Discard, Echo, Exec, Failover,
     Hello, Info, LastSave, Latency, Lolwut, Module, Multi, Ping, Quit, ReplicaOf, Reset,
     Role, Save, Select, Shutdown, SlaveOf, SlowLog, Time, Unwatch, Wait, WaitAof, Watch,
-    XFate, XPolicy, XToken, XWith,
+    XFate, XPolicy, XSeq, XSession, XToken, XWith,
     }
 }
 

@@ -13,6 +13,7 @@ mod config;
 mod connection;
 mod info;
 mod observe;
+pub(crate) mod once;
 mod policy;
 mod replication;
 
@@ -25,6 +26,7 @@ pub(crate) fn within_transaction(command: &Command) -> bool {
             | Session::Discard
             | Session::Multi
             | Session::Watch
+            | Session::XSeq
             | Session::Quit
             | Session::Reset
     )
@@ -43,6 +45,8 @@ pub(crate) fn run<S: Shard>(
         Session::Wait => return policy::wait(core, call),
         Session::WaitAof => return policy::wait_aof(core, call),
         Session::XWith => return policy::with(core, call),
+        Session::XSession => return once::session(core, command, call),
+        Session::XSeq => return once::seq(core, command, call),
         Session::XPolicy => policy::policy(core, call),
         Session::XToken => policy::token(core),
         Session::XFate => policy::fate(core, call),

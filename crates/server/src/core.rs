@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use antiphon::Level;
 use antiphon_kv::{Command, Db, Flags, Pending, Runs, Session};
-use antiphon_proto::{Lsn, Token};
+use antiphon_proto::{Lsn, SessionId, Ticket, Token};
 
 use crate::blocked::Blocked;
 use crate::client::Client;
@@ -36,6 +36,8 @@ pub(crate) struct Core<S: Shard> {
     pub(crate) policy_timeout: Option<Duration>,
     pub(crate) token: Option<Token>, // the last write, here or handed on
     pub(crate) forwarded: Option<Token>, // the last write that was handed on: reads here see it
+    pub(crate) bound: Option<SessionId>, // where `XSEQ` writes
+    pub(crate) once: Option<Ticket>, // the name of the write that runs now, if it has one
     pub(crate) answer: Answer,
     pub(crate) gathered: Gathered,
     pub(crate) blocked: Option<Blocked>,
@@ -105,6 +107,8 @@ impl<S: Shard> Core<S> {
             policy_timeout: None,
             token: None,
             forwarded: None,
+            bound: None,
+            once: None,
             answer: Answer::On,
             gathered: Gathered::default(),
             blocked: None,
@@ -332,6 +336,7 @@ impl<S: Shard> Core<S> {
         self.answer = Answer::On;
         self.policy = None;
         self.policy_timeout = None;
+        self.bound = None;
         self.client.db.set(Db::default());
         self.client.proto.set(Proto::Two);
         self.client.name.borrow_mut().clear();

@@ -8,11 +8,12 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use antiphon_kv::{Command, Runs};
+use antiphon_kv::{Command, Runs, Session};
 use antiphon_proto::NodeId;
 use bytes::{Bytes, BytesMut};
 
 use crate::blocked::Blocked;
+use crate::commands::once;
 use crate::core::{Answer, Call, Core, Flow};
 use crate::keys::READ_ONLY;
 use crate::resp::reply::Scanner;
@@ -81,10 +82,10 @@ impl<S: Shard> Core<S> {
     pub(crate) fn joins(&self, call: &Call<'_>) -> bool {
         let command = call.args.first().and_then(|name| Command::find(name));
         self.transaction.is_none()
-            && command.is_some_and(|command| {
-                matches!(command.runs, Runs::Keys(_))
-                    && command.is_write()
-                    && command.check_arity(call.args.len()).is_ok()
+            && command.is_some_and(|command| match command.runs {
+                Runs::Keys(_) => command.is_write() && command.check_arity(call.args.len()).is_ok(),
+                Runs::Session(Session::XSeq) => self.bound.is_some() && once::joins(call.args),
+                Runs::Session(_) => false,
             })
     }
 
@@ -131,7 +132,10 @@ impl<S: Shard> Core<S> {
             encode_words(&mut commands, &args);
         }
         let request = Request {
-            want: Want::Transaction { watching: self.watch != Watch::None },
+            want: Want::Transaction {
+                watching: self.watch != Watch::None,
+                seq: self.once.map(|ticket| ticket.seq),
+            },
             session: self.client.id,
             terms: self.terms(),
             token: self.token,
@@ -160,7 +164,8 @@ impl<S: Shard> Core<S> {
 
     fn terms(&self) -> Terms {
         let (db, proto) = (self.client.db.get(), self.client.proto.get());
-        Terms { db, proto, level: self.level(), timeout: self.timeout() }
+        let (level, timeout, bound) = (self.level(), self.timeout(), self.bound);
+        Terms { db, proto, level, timeout, bound }
     }
 
     fn hand(&mut self, request: &Request, (count, silent): (usize, bool)) {

@@ -5,9 +5,11 @@ use std::time::Instant;
 
 use antiphon::Level;
 use antiphon_kv::{Command, Context, Outcome};
-use antiphon_proto::{EntryId, Lsn, Token};
+use antiphon_proto::{EntryId, LoggedReply, Lsn, Token};
+use bytes::BytesMut;
 
 use crate::blocked::Blocked;
+use crate::commands::once;
 use crate::core::{Call, Core, Effects, Flow};
 use crate::replies::{Mark, Wait};
 use crate::shard::{ProposeError, Role, Shard, View};
@@ -16,7 +18,8 @@ use crate::shard::{ProposeError, Role, Shard, View};
 pub(crate) const READ_ONLY: &str = "READONLY You can't write against a read only replica.";
 /// What a client is told whose policy cannot be met now.
 pub(crate) const NO_REPLICAS: &str = "NOREPLICAS Not enough good replicas to write.";
-const NOT_SERVING: &str = "LOADING this primary does not serve yet";
+/// What a client is told while nothing is served yet.
+pub(crate) const NOT_SERVING: &str = "LOADING this primary does not serve yet";
 
 impl<S: Shard> Core<S> {
     /// Runs a command of the engine here, or hands it on to the primary.
@@ -62,8 +65,9 @@ impl<S: Shard> Core<S> {
 
     /// Appends what is pending, and lets the reply since `mark` wait for what it rests on.
     pub(crate) fn finish(&mut self, mark: Mark, did: Effects, now: Instant) -> Flow {
-        if did.wrote {
-            return match self.append(now) {
+        // A session's write is logged for its reply even when it changed nothing.
+        if did.wrote || self.once.is_some() {
+            return match self.append(mark, now) {
                 Ok(wait) => {
                     self.replies.hold(mark, wait);
                     Flow::Done
@@ -82,7 +86,7 @@ impl<S: Shard> Core<S> {
     }
 
     /// Appends what is pending as one entry.
-    fn append(&mut self, now: Instant) -> Result<Wait, ProposeError> {
+    fn append(&mut self, mark: Mark, now: Instant) -> Result<Wait, ProposeError> {
         let level = self.level();
         let server = Rc::clone(&self.server);
         if !server.shard.meets(level) {
@@ -91,9 +95,15 @@ impl<S: Shard> Core<S> {
         if !self.pending.fits() {
             return Err(ProposeError::TooLarge);
         }
-        let entry = server
-            .shard
-            .propose(self.pending.payload_bytes(), |payload| self.pending.write(payload))?;
+        let (bytes, write) =
+            (self.pending.payload_bytes(), |payload: &mut BytesMut| self.pending.write(payload));
+        let entry = match self.once {
+            None => server.shard.propose(bytes, write)?,
+            Some(ticket) => {
+                let kept = once::kept(self.client.proto.get(), self.replies.since(mark));
+                server.shard.propose_once((ticket, LoggedReply::of(&kept)), bytes, write)?
+            }
+        };
         server.shard.with(|engine| engine.commit(entry.lsn, &mut self.pending));
         let token = Token { shard: server.shard.view().shard, entry };
         self.token = Some(token);

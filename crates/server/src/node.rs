@@ -6,9 +6,15 @@ use std::rc::Rc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use antiphon::{ApplyError, Lane, Level, Local, Machine, NodeStatus, PeerStats, RoleStatus};
+use antiphon::{
+    ApplyError, Lane, Level, Local, Machine, NodeStatus, OnceError, OpenError, PeerStats, Placed,
+    RoleStatus,
+};
 use antiphon_kv::{Cut, Engine};
-use antiphon_proto::{ChildState, ChildStatus, EntryId, Frame, Lsn, NodeId, Token};
+use antiphon_proto::{
+    ChildState, ChildStatus, EntryId, Executed, Frame, LoggedReply, Lsn, NodeId, SessionId,
+    SessionInfo, SessionRefusal, Ticket, Token,
+};
 use bytes::{Bytes, BytesMut};
 
 use crate::shard::{CallError, Counts, Fate, Lost, ProposeError, Role, Shard, View};
@@ -99,6 +105,17 @@ impl NodeShard {
     }
 }
 
+impl From<antiphon::ProposeError> for ProposeError {
+    fn from(error: antiphon::ProposeError) -> Self {
+        match error {
+            antiphon::ProposeError::NotPrimary { primary } => Self::NotPrimary { primary },
+            antiphon::ProposeError::NotReady => Self::NoReplicas,
+            antiphon::ProposeError::Busy => Self::Busy,
+            antiphon::ProposeError::TooLarge(_) => Self::TooLarge,
+        }
+    }
+}
+
 impl Shard for NodeShard {
     fn with<R>(&self, f: impl FnOnce(&mut Engine) -> R) -> R {
         self.local.with(|machine| f(&mut machine.0))
@@ -135,12 +152,38 @@ impl Shard for NodeShard {
         bytes: usize,
         write: impl FnOnce(&mut BytesMut),
     ) -> Result<EntryId, ProposeError> {
-        self.local.propose(bytes, write).map_err(|error| match error {
-            antiphon::ProposeError::NotPrimary { primary } => ProposeError::NotPrimary { primary },
-            antiphon::ProposeError::NotReady => ProposeError::NoReplicas,
-            antiphon::ProposeError::Busy => ProposeError::Busy,
-            antiphon::ProposeError::TooLarge(_) => ProposeError::TooLarge,
-        })
+        self.local.propose(bytes, write).map_err(ProposeError::from)
+    }
+
+    fn admit(&self, ticket: Ticket) -> Result<Option<Executed>, SessionRefusal> {
+        self.local.admit(ticket)
+    }
+
+    fn propose_once(
+        &self,
+        (ticket, reply): (Ticket, LoggedReply<'_>),
+        bytes: usize,
+        write: impl FnOnce(&mut BytesMut),
+    ) -> Result<EntryId, ProposeError> {
+        match self.local.propose_once(ticket, reply, bytes, write) {
+            Ok(Placed::New(entry)) => Ok(entry),
+            Err(OnceError::Propose(error)) => Err(error.into()),
+            Ok(Placed::Before(_)) | Err(OnceError::Refused(_)) => {
+                unreachable!("the write was admitted in this turn, and nothing ran in between")
+            }
+        }
+    }
+
+    fn open_session(&self, ttl_ms: u64) -> Result<EntryId, OpenError> {
+        self.local.open_session(ttl_ms)
+    }
+
+    fn close_session(&self, session: SessionId) -> Result<EntryId, OnceError> {
+        self.local.close_session(session)
+    }
+
+    fn session(&self, session: SessionId) -> Option<SessionInfo> {
+        self.local.session(session)
     }
 
     fn poll_reached(
@@ -246,6 +289,8 @@ fn status(shard: &NodeShard, node: &NodeStatus) -> Status {
         snapshot_at_s: node.snapshot.at_ms / 1_000,
         snapshot_lsn: node.snapshot.lsn,
         snapshotting: node.snapshot.running,
+        sessions: node.sessions.open,
+        session_replies_bytes: node.sessions.replies_bytes,
         damage: Damage {
             open: node.damage.open.clone(),
             found: node.damage.found,

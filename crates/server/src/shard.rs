@@ -7,8 +7,12 @@ use std::future::Future;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use antiphon::{OnceError, OpenError};
 use antiphon_kv::Engine;
-use antiphon_proto::{EntryId, Epoch, Hlc, Lsn, NodeId, ShardId, Token};
+use antiphon_proto::{
+    EntryId, Epoch, Executed, Hlc, LoggedReply, Lsn, NodeId, SessionId, SessionInfo,
+    SessionRefusal, ShardId, Ticket, Token,
+};
 use bytes::{Bytes, BytesMut};
 
 pub use crate::status::Status;
@@ -34,6 +38,39 @@ pub trait Shard: Clone + 'static {
         bytes: usize,
         write: impl FnOnce(&mut BytesMut),
     ) -> Result<EntryId, ProposeError>;
+
+    /// What is known of a session's write. Asked at the primary before it is executed.
+    ///
+    /// # Errors
+    /// When it must not be executed.
+    fn admit(&self, ticket: Ticket) -> Result<Option<Executed>, SessionRefusal>;
+
+    /// As [`Self::propose`], for a session's write that was admitted in this turn, with what a
+    /// retry of it will be answered.
+    ///
+    /// # Errors
+    /// When nothing was appended, and why.
+    fn propose_once(
+        &self,
+        once: (Ticket, LoggedReply<'_>),
+        bytes: usize,
+        write: impl FnOnce(&mut BytesMut),
+    ) -> Result<EntryId, ProposeError>;
+
+    /// Appends the opening of a session, which is named after the entry.
+    ///
+    /// # Errors
+    /// When nothing was appended, and why.
+    fn open_session(&self, ttl_ms: u64) -> Result<EntryId, OpenError>;
+
+    /// Appends the closing of a session.
+    ///
+    /// # Errors
+    /// When nothing was appended, and why.
+    fn close_session(&self, session: SessionId) -> Result<EntryId, OnceError>;
+
+    /// What is known of an open session.
+    fn session(&self, session: SessionId) -> Option<SessionInfo>;
 
     /// Ready when `entry` is held as `level` asks; else wakes `cx` when it may be.
     fn poll_reached(

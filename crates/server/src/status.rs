@@ -61,6 +61,10 @@ pub struct Status {
     pub snapshotting: bool,
     /// Damage in the log, found while the node runs.
     pub damage: Damage,
+    /// Client sessions that are open.
+    pub sessions: usize,
+    /// What the replies kept for their retries take. Unit: bytes.
+    pub session_replies_bytes: usize,
 }
 
 /// The node that a replica follows.

@@ -15,6 +15,8 @@ mod kit;
 #[cfg(test)]
 mod links;
 mod log;
+#[cfg(test)]
+mod once;
 mod pages;
 #[cfg(test)]
 mod peers;

@@ -197,6 +197,10 @@ commands! {
         "Tells what became of a write.";
     "xpolicy" Session::XPolicy -1 [LOADING STALE FAST] 0 0 0 Connection "0.1.0"
         "Chooses how many copies this connection's writes wait for.";
+    "xseq" Session::XSeq -3 [MOVABLEKEYS] 0 0 0 Connection "0.1.0"
+        "Executes a write once, however often it is sent.";
+    "xsession" Session::XSession -2 [LOADING STALE NO_MULTI] 0 0 0 Connection "0.1.0"
+        "Opens, uses, closes and describes sessions, in which writes execute once.";
     "xtoken" Session::XToken 1 [LOADING STALE FAST] 0 0 0 Connection "0.1.0"
         "Gives the token of this connection's last write.";
     "xwith" Session::XWith -3 [MOVABLEKEYS] 0 0 0 Connection "0.1.0"

@@ -12,8 +12,9 @@ use std::time::{Duration, Instant};
 
 use antiphon_kv::WatcherId;
 use antiphon_proto::{Epoch, NodeId};
-use bytes::{Buf, Bytes};
+use bytes::{Buf, Bytes, BytesMut};
 
+use super::encode_words;
 use super::wire::{Request, Response, Want, WireError};
 use crate::core::{Call, Core, Flow};
 use crate::resp::request::{Cut, Limits, Parser};
@@ -105,14 +106,15 @@ impl<S: Shard> Server<S> {
         core.policy = Some(request.terms.level);
         core.policy_timeout = Some(request.terms.timeout);
         core.token = request.token;
+        core.bound = request.terms.bound;
         core.watch = guest.map_or(Watch::None, |guest| Watch::Here { epoch: guest.epoch });
         let mut visit = Visit { core, input: request.commands, parser: Parser::default() };
-        if let Want::Transaction { watching } = request.want {
+        if let Want::Transaction { watching, seq } = request.want {
             if watching && guest.is_none() {
                 visit.core.reply().error(FORGOTTEN);
                 visit.input.clear();
             } else {
-                visit.transaction()?;
+                visit.transaction(seq)?;
             }
         }
         let mut timer = Timer::default();
@@ -195,13 +197,18 @@ impl<S: Shard> Visit<S> {
     }
 
     /// Queues all commands and executes them as one.
-    fn transaction(&mut self) -> Result<(), GuestError> {
+    fn transaction(&mut self, seq: Option<u64>) -> Result<(), GuestError> {
         let now = Instant::now();
         let mark = self.core.replies.begin();
         self.core.transaction = Some(Transaction::default());
         self.run(now)?;
         self.core.replies.rewind(mark);
-        self.input = Bytes::from_static(b"*1\r\n$4\r\nEXEC\r\n");
+        let mut exec = BytesMut::new();
+        match seq {
+            None => encode_words(&mut exec, &[b"EXEC"]),
+            Some(seq) => encode_words(&mut exec, &[b"XSEQ", seq.to_string().as_bytes(), b"EXEC"]),
+        }
+        self.input = exec.freeze();
         self.run(now)?;
         Ok(())
     }

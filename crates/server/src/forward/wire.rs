@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use antiphon::Level;
 use antiphon_kv::Db;
-use antiphon_proto::{EntryId, Epoch, Lsn, ShardId, Token};
+use antiphon_proto::{EntryId, Epoch, Lsn, SessionId, ShardId, Token};
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 
 use crate::resp::Proto;
@@ -16,8 +16,9 @@ const VERSION: u8 = 1;
 pub(crate) enum Want {
     /// Run the commands one by one.
     Commands,
-    /// Run the commands as one transaction. With `watching`, the session watches keys there.
-    Transaction { watching: bool },
+    /// Run the commands as one transaction. With `watching`, the session watches keys there; with
+    /// a number, it is a write of the client's own session and executes once.
+    Transaction { watching: bool, seq: Option<u64> },
     /// Forget the session's watched keys.
     Forget,
 }
@@ -29,6 +30,7 @@ pub(crate) struct Terms {
     pub(crate) proto: Proto,
     pub(crate) level: Level,
     pub(crate) timeout: Duration,
+    pub(crate) bound: Option<SessionId>, // where numbered writes belong
 }
 
 /// A request for a client of another node.
@@ -60,8 +62,8 @@ impl Request {
         out.put_u8(VERSION);
         out.put_u8(match self.want {
             Want::Commands => 0,
-            Want::Transaction { watching: false } => 1,
-            Want::Transaction { watching: true } => 2,
+            Want::Transaction { watching: false, .. } => 1,
+            Want::Transaction { watching: true, .. } => 2,
             Want::Forget => 3,
         });
         out.put_u8(self.terms.proto.number());
@@ -69,6 +71,10 @@ impl Request {
         out.put_slice(&self.terms.level.to_bytes());
         out.put_u32_le(u32::try_from(self.terms.timeout.as_millis()).unwrap_or(u32::MAX));
         out.put_u64_le(self.session);
+        out.put_u128_le(self.terms.bound.map_or(0, SessionId::get));
+        if let Want::Transaction { seq, .. } = self.want {
+            out.put_u64_le(seq.unwrap_or(0));
+        }
         put_token(&mut out, self.token);
         out.put_slice(&self.commands);
         out.freeze()
@@ -78,10 +84,10 @@ impl Request {
         if byte(&mut bytes)? != VERSION {
             return Err(WireError);
         }
-        let want = match byte(&mut bytes)? {
+        let mut want = match byte(&mut bytes)? {
             0 => Want::Commands,
-            1 => Want::Transaction { watching: false },
-            2 => Want::Transaction { watching: true },
+            1 => Want::Transaction { watching: false, seq: None },
+            2 => Want::Transaction { watching: true, seq: None },
             3 => Want::Forget,
             _ => return Err(WireError),
         };
@@ -92,8 +98,14 @@ impl Request {
         let timeout = bytes.try_get_u32_le().map_err(|_short| WireError)?;
         let timeout = Duration::from_millis(u64::from(timeout));
         let session = bytes.try_get_u64_le().map_err(|_short| WireError)?;
+        let bound = bytes.try_get_u128_le().map_err(|_short| WireError)?;
+        let bound = (bound > 0).then_some(SessionId::new(bound));
+        if let Want::Transaction { seq, .. } = &mut want {
+            let number = bytes.try_get_u64_le().map_err(|_short| WireError)?;
+            *seq = (number > 0).then_some(number);
+        }
         let token = get_token(&mut bytes)?;
-        let terms = Terms { db, proto, level, timeout };
+        let terms = Terms { db, proto, level, timeout, bound };
         Ok(Self { want, session, terms, token, commands: bytes })
     }
 }
@@ -162,11 +174,11 @@ mod tests {
         fn what_is_asked_is_what_arrives(
             want in prop::sample::select(vec![
                 Want::Commands,
-                Want::Transaction { watching: false },
-                Want::Transaction { watching: true },
+                Want::Transaction { watching: false, seq: None },
+                Want::Transaction { watching: true, seq: Some(7) },
                 Want::Forget,
             ]),
-            (db, ms, session) in (0_u64..16, any::<u32>(), any::<u64>()),
+            (db, ms, session, bound) in (0_u64..16, any::<u32>(), any::<u64>(), any::<u128>()),
             token in token(),
             body in prop::collection::vec(any::<u8>(), 0..50),
         ) {
@@ -176,6 +188,7 @@ mod tests {
                 proto: Proto::Three,
                 level: Level::Floor,
                 timeout: Duration::from_millis(u64::from(ms)),
+                bound: (bound > 0).then_some(SessionId::new(bound)),
             };
             let body = Bytes::from(body);
             let request = Request { want, session, terms, token, commands: body.clone() };

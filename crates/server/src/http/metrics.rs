@@ -181,6 +181,10 @@ fn node(out: &mut Out<'_>, newest: &Picture) -> fmt::Result {
     out.counter(&table::LOG_CUTS, status.log_cuts)?;
     let errors = status.replication_errors.iter();
     out.counters(&table::REPLICATION_ERRORS, errors.map(|(kind, count)| (*kind, *count)))?;
+    let sessions = u64::try_from(status.sessions).unwrap_or(u64::MAX);
+    out.gauge(&table::SESSIONS, signed(sessions))?;
+    let bytes = u64::try_from(status.session_replies_bytes).unwrap_or(u64::MAX);
+    out.gauge(&table::SESSION_REPLIES, signed(bytes))?;
     out.position(&table::SNAPSHOT_LSN, status.snapshot_lsn)?;
     out.gauge(&table::SNAPSHOT_TIME, signed(status.snapshot_at_s))?;
     if let Some(seconds) = status.peer_certificate_seconds {

@@ -7,8 +7,13 @@ use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use antiphon::{ApplyError, OnceError, OpenError};
 use antiphon_kv::{Engine, Limits};
-use antiphon_proto::{EntryId, Epoch, Hlc, Lsn, NodeId, Policy, ShardId, Token};
+use antiphon_proto::{
+    Batch, BatchBuilder, Chain, Closing, EntryId, Epoch, Executed, Hlc, Kind, LoggedReply, Lsn,
+    NodeId, Policy, SessionEntry, SessionId, SessionInfo, SessionList, SessionRefusal,
+    SessionWrite, Sessions, ShardId, Ticket, Token,
+};
 use antiphon_server::shard::{
     CallError, Counts, Fate, Lost, ProposeError, Role, Shard, Status, View,
 };
@@ -24,6 +29,7 @@ pub(crate) struct Fake(Rc<Inner>);
 
 struct Inner {
     engine: RefCell<Engine>,
+    sessions: RefCell<Sessions>,
     role: Cell<Role>,
     epoch: Cell<u64>,
     last: Cell<u64>,
@@ -35,7 +41,7 @@ struct Inner {
     lost: Cell<bool>,
     enough: Cell<bool>,
     room: Cell<bool>,
-    entries: RefCell<VecDeque<(u64, Hlc, Vec<u8>)>>,
+    entries: RefCell<VecDeque<Batch>>, // one frame each
     wakers: RefCell<Vec<Waker>>,
     peer: RefCell<Option<Rc<Server<Fake>>>>,
     followers: RefCell<Vec<Fake>>,
@@ -57,6 +63,7 @@ impl Fake {
     fn new(role: Role) -> Self {
         Self(Rc::new(Inner {
             engine: RefCell::new(Engine::new(7, Limits::default())),
+            sessions: RefCell::new(Sessions::new(SESSIONS_MAX)),
             role: Cell::new(role),
             epoch: Cell::new(1),
             last: Cell::new(0),
@@ -101,7 +108,17 @@ impl Fake {
         self.0.epoch.set(self.0.epoch.get() + 1);
         self.0.lost.set(true);
         self.0.engine.borrow_mut().forget_speculation();
+        self.0.sessions.borrow_mut().forget_speculation();
         self.wake();
+    }
+
+    /// This node is the primary again, without what was not stable.
+    pub(crate) fn promote(&self) {
+        self.0.entries.borrow_mut().clear();
+        self.0.last.set(self.0.stable.get());
+        self.0.held.set(false);
+        self.0.lost.set(false);
+        self.0.role.set(Role::Primary { serving: true });
     }
 
     /// The configuration changes, the primary stays.
@@ -127,21 +144,66 @@ impl Fake {
 
     fn settle(&self) {
         let inner = &self.0;
-        for (lsn, hlc, payload) in inner.entries.borrow_mut().drain(..) {
-            let mut engine = inner.engine.borrow_mut();
-            engine.apply(Lsn::new(lsn), hlc, &payload).expect("our own payload is decoded");
+        for batch in inner.entries.borrow_mut().drain(..) {
+            self.apply(&batch).expect("our own payload is decoded");
             for follower in inner.followers.borrow().iter() {
-                follower.follow(lsn, hlc, &payload);
+                follower.follow(&batch);
             }
         }
         inner.stable.set(inner.last.get());
         inner.local.set(inner.last.get());
     }
 
+    fn apply(&self, batch: &Batch) -> Result<(), ApplyError> {
+        let mut engine = self.0.engine.borrow_mut();
+        let mut execute = |frame: &antiphon_proto::Frame<'_>| {
+            let applied = engine.apply(frame.header.id.lsn, frame.header.hlc, frame.payload);
+            applied.map_err(|error| ApplyError(error.to_string()))
+        };
+        for frame in batch.frames() {
+            if frame.header.kind == Kind::Data {
+                execute(&frame)?;
+            } else {
+                let mut sessions = self.0.sessions.borrow_mut();
+                sessions.apply(&frame, |inner, _| execute(inner).map(|()| None))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Appends an entry at the primary.
+    fn append(
+        &self,
+        kind: Kind,
+        write: impl FnOnce(&mut BytesMut),
+    ) -> Result<EntryId, antiphon::ProposeError> {
+        let inner = &self.0;
+        if let Role::Replica { primary } = inner.role.get() {
+            return Err(antiphon::ProposeError::NotPrimary { primary });
+        }
+        if !inner.room.get() {
+            return Err(antiphon::ProposeError::Busy);
+        }
+        let (epoch, last) = (Epoch::new(inner.epoch.get()), inner.last.get());
+        let before = EntryId::new(epoch, Lsn::new(last));
+        let mut builder = BatchBuilder::new(ShardId::new(1), before, Chain::ZERO, Hlc::ZERO);
+        let entry = builder.push(epoch, kind, now_ms(), write);
+        inner.last.set(entry.lsn.get());
+        inner.entries.borrow_mut().extend(builder.take());
+        Ok(entry)
+    }
+
+    /// What was appended becomes stable, unless a test holds it.
+    fn appended(&self) {
+        if !self.0.held.get() {
+            self.settle();
+        }
+    }
+
     /// At a replica: an entry is stable.
-    fn follow(&self, lsn: u64, hlc: Hlc, payload: &[u8]) {
-        self.0.last.set(lsn);
-        self.0.entries.borrow_mut().push_back((lsn, hlc, payload.to_vec()));
+    fn follow(&self, batch: &Batch) {
+        self.0.last.set(batch.last().lsn.get());
+        self.0.entries.borrow_mut().push_back(batch.clone());
         if !self.0.held.get() {
             self.release();
         }
@@ -155,6 +217,9 @@ impl Fake {
         self.0.wakers.borrow_mut().push(cx.waker().clone());
     }
 }
+
+/// Few, so that a test can open them all.
+const SESSIONS_MAX: usize = 3;
 
 fn now_ms() -> u64 {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).expect("the clock is past 1970");
@@ -193,23 +258,63 @@ impl Shard for Fake {
         bytes: usize,
         write: impl FnOnce(&mut BytesMut),
     ) -> Result<EntryId, ProposeError> {
-        let inner = &self.0;
-        if let Role::Replica { primary } = inner.role.get() {
-            return Err(ProposeError::NotPrimary { primary });
+        let checked = |out: &mut BytesMut| {
+            let before = out.len();
+            write(out);
+            assert_eq!(out.len() - before, bytes, "the length was told beforehand");
+        };
+        let entry = self.append(Kind::Data, checked)?;
+        self.appended();
+        Ok(entry)
+    }
+
+    fn admit(&self, ticket: Ticket) -> Result<Option<Executed>, SessionRefusal> {
+        self.0.sessions.borrow().admit(ticket)
+    }
+
+    fn propose_once(
+        &self,
+        (ticket, reply): (Ticket, LoggedReply<'_>),
+        _bytes: usize,
+        write: impl FnOnce(&mut BytesMut),
+    ) -> Result<EntryId, ProposeError> {
+        let entry = self.append(Kind::SessionData, |out| {
+            SessionWrite::put_head(out, ticket, reply);
+            write(out);
+        })?;
+        let kept = match reply {
+            LoggedReply::Kept(bytes) => Some(Bytes::copy_from_slice(bytes)),
+            LoggedReply::TooLong | LoggedReply::ByMachine => None,
+        };
+        self.0.sessions.borrow_mut().wrote(ticket, entry, kept);
+        self.appended();
+        Ok(entry)
+    }
+
+    fn open_session(&self, ttl_ms: u64) -> Result<EntryId, OpenError> {
+        if !self.0.sessions.borrow().has_room() {
+            return Err(OpenError::Full);
         }
-        if !inner.room.get() {
-            return Err(ProposeError::Busy);
+        let open = SessionEntry::Open { ttl_ms };
+        let entry = self.append(Kind::SessionOpen, |out| open.encode(out))?;
+        self.0.sessions.borrow_mut().opened(entry);
+        self.appended();
+        Ok(entry)
+    }
+
+    fn close_session(&self, session: SessionId) -> Result<EntryId, OnceError> {
+        if !self.0.sessions.borrow().is_open(session) {
+            return Err(SessionRefusal::Unknown.into());
         }
-        let mut payload = BytesMut::new();
-        write(&mut payload);
-        assert_eq!(payload.len(), bytes, "the length was told beforehand");
-        let lsn = inner.last.get() + 1;
-        inner.last.set(lsn);
-        inner.entries.borrow_mut().push_back((lsn, Hlc::from_ms(now_ms()), payload.to_vec()));
-        if !inner.held.get() {
-            self.settle();
-        }
-        Ok(EntryId::new(Epoch::new(inner.epoch.get()), Lsn::new(lsn)))
+        let payload = SessionList::encode(&[session], Closing::Asked);
+        let entry = self.append(Kind::SessionClose, |out| out.extend_from_slice(&payload))?;
+        self.0.sessions.borrow_mut().closed(&[session]);
+        self.appended();
+        Ok(entry)
+    }
+
+    fn session(&self, session: SessionId) -> Option<SessionInfo> {
+        self.0.sessions.borrow().info(session)
     }
 
     fn poll_reached(

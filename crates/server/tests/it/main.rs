@@ -5,6 +5,7 @@ mod fake;
 mod forwarding;
 mod limits;
 mod node;
+mod once;
 mod pages;
 mod policies;
 mod redis;

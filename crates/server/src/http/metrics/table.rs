@@ -80,6 +80,8 @@ metrics! {
     LOG_CUTS = Counter "log_cuts": "Ends of the log that another epoch did not keep";
     REPLICATION_ERRORS = Counter "replication_errors" by "kind":
         "What kept entries from getting on, at either end of a stream";
+    SESSIONS = Gauge "sessions": "Sessions in which writes execute once";
+    SESSION_REPLIES = Gauge "session_replies" in Bytes: "Replies kept for retries";
     SNAPSHOT_LSN = Gauge "snapshot_lsn": "Position of the last snapshot";
     SNAPSHOT_TIME = Gauge "snapshot_time" in Seconds: "When the last snapshot was finished";
     PEER_CERTIFICATE = Gauge "peer_certificate_expiry" in Seconds:
