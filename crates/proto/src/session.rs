@@ -306,6 +306,12 @@ impl Sessions {
         }
     }
 
+    /// Whether anything of it is not stable: at a primary alone.
+    #[must_use]
+    pub fn is_speculative(&self) -> bool {
+        !self.overlay.is_empty()
+    }
+
     /// Brings a stable entry of a session's kind into the table. For a write, `execute` gets the
     /// entry as the state machine knows it, and whether the machine makes the reply.
     ///

@@ -71,6 +71,7 @@ fn add(keys: &mut BTreeMap<String, Vec<Act>>, op: &Op, log: &BTreeMap<Lsn, Entry
         keys.entry(key.to_owned()).or_default().push(Act { start: op.started, end, what });
     };
     match op.deed {
+        Deed::Open => {}
         Deed::Set => act(&op.key, What::Write(op.value.clone())),
         Deed::SetPair => {
             act(&op.key, What::Write(op.value.clone()));

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use antiphon_kv::Engine;
-use antiphon_proto::{EntryId, Epoch, Lsn, NodeId, Replica};
+use antiphon_proto::{EntryId, Epoch, Lsn, NodeId, Replica, Sessions};
 use antiphon_store::SimDisk;
 
 use crate::clock::Clock;
@@ -56,6 +56,7 @@ pub(crate) struct Armed {
 pub(crate) struct Process {
     pub(crate) replica: Replica,
     pub(crate) engine: Engine,
+    pub(crate) sessions: Sessions,
     pub(crate) storage: Storage,
     pub(crate) links: BTreeMap<NodeId, u64>,
     pub(crate) waiting: Vec<Waiting>,

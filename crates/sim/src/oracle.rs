@@ -2,7 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use antiphon_proto::{Batch, Chain, Config, EntryId, Epoch, Lsn, NodeId, Policy, Rule, VoterSet};
+use antiphon_proto::{
+    Batch, Chain, Config, EntryId, Epoch, Lsn, NodeId, Policy, Rule, SessionId, Ticket, VoterSet,
+};
 
 /// The first rule that was broken.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -59,6 +61,8 @@ pub(crate) struct Oracle {
     durable: BTreeMap<NodeId, BTreeMap<Epoch, Lsn>>,  // the same, on disk
     floor_acked: BTreeSet<EntryId>,
     weak_acked: BTreeSet<EntryId>,
+    executed: BTreeMap<Ticket, EntryId>, // by stable entries
+    sessions: BTreeMap<SessionId, (u64, u64)>, // time to live and last use, by stable entries
 }
 
 impl Oracle {
@@ -74,6 +78,8 @@ impl Oracle {
             durable: BTreeMap::new(),
             floor_acked: BTreeSet::new(),
             weak_acked: BTreeSet::new(),
+            executed: BTreeMap::new(),
+            sessions: BTreeMap::new(),
         }
     }
 
@@ -287,6 +293,38 @@ impl Oracle {
         Ok(())
     }
 
+    /// A stable entry executes a numbered write.
+    pub(crate) fn executes(&mut self, ticket: Ticket, id: EntryId) -> Verdict {
+        let before = *self.executed.entry(ticket).or_insert(id);
+        ensure!(
+            before == id,
+            "I13 each number executes at most once",
+            "number {} of session {} is executed by {before} and by {id}",
+            ticket.seq,
+            ticket.session
+        );
+        Ok(())
+    }
+
+    /// A stable entry opens a session or writes in it. Whoever applies it later says the same.
+    pub(crate) fn session_used(&mut self, session: SessionId, ttl_ms: Option<u64>, ms: u64) {
+        let (ttl, used) = self.sessions.entry(session).or_default();
+        *ttl = ttl_ms.unwrap_or(*ttl);
+        *used = ms.max(*used);
+    }
+
+    /// A stable entry closes a session that nobody used for its time.
+    pub(crate) fn session_expires(&self, session: SessionId, id: EntryId, ms: u64) -> Verdict {
+        let known = self.sessions.get(&session).copied();
+        let (ttl_ms, used) = known.unwrap_or((0, u64::MAX));
+        ensure!(
+            used.saturating_add(ttl_ms) <= ms,
+            "sessions expire by the time of the log",
+            "{id} at {ms} ms closes session {session} of {ttl_ms} ms, used at {used} ms"
+        );
+        Ok(())
+    }
+
     /// A node starts with the state that it had at this entry.
     pub(crate) fn restored(&self, at: usize, id: EntryId, digest: [u8; 16]) -> Verdict {
         let same = self.applied.get(&id.lsn).is_some_and(|a| a.id == id && a.digest == digest);
@@ -307,4 +345,10 @@ impl Oracle {
 fn note(of: &mut BTreeMap<NodeId, BTreeMap<Epoch, Lsn>>, node: NodeId, id: EntryId) {
     let furthest = of.entry(node).or_default().entry(id.epoch).or_default();
     *furthest = id.lsn.max(*furthest);
+}
+
+impl From<antiphon_proto::SessionFault> for Violation {
+    fn from(fault: antiphon_proto::SessionFault) -> Self {
+        Self::new("the log agrees with its sessions", fault.to_string())
+    }
 }

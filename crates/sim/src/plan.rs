@@ -104,6 +104,15 @@ pub struct Work {
     pub reads: u64,
     /// After this time a client stops waiting.
     pub patience_us: u64,
+    /// Clients that write in sessions, of 1,000.
+    #[serde(default)]
+    pub sessions: u64,
+    /// From the number of one write in a session to that of the next.
+    #[serde(default)]
+    pub stride: u64,
+    /// How long a session is kept without a write. Unit: milliseconds.
+    #[serde(default)]
+    pub ttl_ms: u64,
 }
 
 impl Knobs {

@@ -6,7 +6,8 @@ use std::sync::Arc;
 
 use antiphon_kv::Engine;
 use antiphon_proto::{
-    Batch, Cut, EntryId, Epoch, HardState, Incarnation, LogEnd, LogStart, Lsn, NodeId, StoreUuid,
+    Batch, Cut, EntryId, Epoch, HardState, Incarnation, LogEnd, LogStart, Lsn, NodeId, Sessions,
+    StoreUuid,
 };
 use antiphon_store::{
     Committer, Completion, Identity, LogReader, Op, Options, Position, Prepare, SimDisk, Snapshots,
@@ -151,18 +152,28 @@ impl Storage {
     }
 
     /// Writes a snapshot of the state at an applied entry.
-    pub(crate) fn save(&self, at: Lsn, engine: &Engine) -> Result<(), SnapshotError> {
+    pub(crate) fn save(
+        &self,
+        at: Lsn,
+        (engine, sessions): (&Engine, &Sessions),
+    ) -> Result<(), SnapshotError> {
         let position = self.reader.position(SHARD, at)?;
         let mut writer = self.snapshots.begin(SHARD, position, Bytes::new())?;
+        sessions.cut().write(&mut writer)?;
         engine.cut().write(&mut writer)?;
         writer.finish()?;
         Ok(())
     }
 
     /// The state of the newest snapshot, if there is one, and the last entry in it.
-    pub(crate) fn restore(&self, engine: &mut Engine) -> Result<EntryId, SnapshotError> {
+    pub(crate) fn restore(
+        &self,
+        (engine, sessions): (&mut Engine, &mut Sessions),
+    ) -> Result<EntryId, SnapshotError> {
         let Some(info) = self.snapshots.latest(SHARD) else { return Ok(EntryId::ZERO) };
-        engine.restore(&mut self.snapshots.read(&info)?)?;
+        let mut body = self.snapshots.read(&info)?;
+        sessions.restore(&mut body)?;
+        engine.restore(&mut body)?;
         Ok(info.position.id)
     }
 

@@ -1,7 +1,7 @@
 //! What clients ask, and what came of it.
 
 use antiphon_kv::ReplySink;
-use antiphon_proto::{EntryId, Policy};
+use antiphon_proto::{EntryId, Policy, Ticket};
 
 use crate::plan::Plan;
 use crate::rng::Rng;
@@ -21,6 +21,8 @@ pub(crate) enum Deed {
     SetPair,
     /// Reads two keys in one transaction.
     GetPair,
+    /// Opens a session.
+    Open,
 }
 
 impl Deed {
@@ -64,7 +66,9 @@ pub(crate) struct Op {
     pub(crate) started: u64,
     pub(crate) ended: Option<u64>,
     pub(crate) outcome: Outcome,
-    pub(crate) entry: Option<EntryId>,
+    pub(crate) entry: Option<EntryId>, // where it was executed, the last time if that was lost
+    pub(crate) ticket: Option<Ticket>,
+    pub(crate) attempts: u32, // to send it again in its session
 }
 
 impl Op {
@@ -83,6 +87,7 @@ impl Op {
                 words(&[b"set", other.as_bytes(), &self.value]),
             ],
             Deed::GetPair => vec![words(&[b"get", key]), words(&[b"get", other.as_bytes()])],
+            Deed::Open => Vec::new(),
         }
     }
 
@@ -114,6 +119,8 @@ impl Op {
             ended: None,
             outcome: Outcome::Pending,
             entry: None,
+            ticket: None,
+            attempts: 0,
         }
     }
 }

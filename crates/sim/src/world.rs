@@ -7,10 +7,11 @@ mod faults;
 mod finish;
 mod network;
 mod process;
+mod sessions;
 
 use std::collections::{BTreeMap, VecDeque};
 
-use antiphon_proto::{Config, EntryId, Load, MessageLane, NodeId, StoreUuid};
+use antiphon_proto::{Config, EntryId, Load, MessageLane, NodeId, StoreUuid, Ticket};
 use antiphon_store::SimDisk;
 use bytes::Bytes;
 
@@ -89,6 +90,7 @@ struct Dice {
     disk: Rng,
     work: Rng,
     node: Rng,
+    once: Rng, // of clients with sessions
 }
 
 /// The cluster.
@@ -102,6 +104,8 @@ pub(crate) struct World {
     links: Vec<Link>,
     ops: Vec<Op>,
     asked: Vec<u64>, // commands left for each client
+    sessions: Vec<sessions::Client>,
+    first_replies: BTreeMap<EntryId, (Option<Ticket>, Bytes)>, // of executed numbered writes
     oracle: Oracle,
     dice: Dice,
     healed_at: Option<u64>,
@@ -132,6 +136,8 @@ impl World {
             links: pairs.collect(),
             ops: Vec::new(),
             asked: vec![plan.work.ops; clients],
+            sessions: sessions::clients(plan, &mut Rng::new(plan.seed, 7)),
+            first_replies: BTreeMap::new(),
             oracle: Oracle::new(config.clone()),
             config,
             dice: Dice {
@@ -139,6 +145,7 @@ impl World {
                 disk: Rng::new(plan.seed, 3),
                 work: Rng::new(plan.seed, 4),
                 node: node_dice,
+                once: Rng::new(plan.seed, 8),
             },
             healed_at: None,
             probe: None,

@@ -29,6 +29,10 @@ struct InFlight {
 }
 
 impl Overlay {
+    pub(super) fn is_empty(&self) -> bool {
+        self.sessions.is_empty()
+    }
+
     pub(super) const fn opening(&self) -> usize {
         self.opening
     }

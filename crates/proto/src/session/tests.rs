@@ -493,3 +493,50 @@ fn names_have_one_text() {
     }
     assert_eq!(opener(SessionId::new(1)), None, "no entry has epoch 0");
 }
+
+/// What each planted bug lets happen, beside what happens without it.
+#[cfg(feature = "mutations")]
+#[test]
+fn planted_bugs_show() {
+    let after = |bug: Option<Mutation>, script: fn(&mut Log, SessionId) -> u64| {
+        let mut log = Log::new(3);
+        if let Some(bug) = bug {
+            log.primary.plant(bug);
+        }
+        let session = log.open(1, 5);
+        log.settle(usize::MAX);
+        let seq = script(&mut log, session);
+        log.primary.admit(ticket(session, seq))
+    };
+    let check = |bug, script, right: fn(&Result<Option<Executed>, SessionRefusal>) -> bool| {
+        assert!(right(&after(None, script)), "{bug:?} is not planted");
+        assert!(!right(&after(Some(bug), script)), "{bug:?} is planted");
+    };
+    let write_one = |log: &mut Log, session| {
+        log.write(1, ticket(session, 1), b"").unwrap();
+        1
+    };
+    check(Mutation::SessionIgnoresOverlay, write_one, |admitted| matches!(admitted, Ok(Some(_))));
+    let write_and_lose = |log: &mut Log, session| {
+        log.write(1, ticket(session, 1), b"").unwrap();
+        log.fail_over(0);
+        assert_eq!(log.primary.is_speculative(), log.primary.planted != Planted::default());
+        1
+    };
+    check(Mutation::SessionKeepsOverlay, write_and_lose, |admitted| *admitted == Ok(None));
+    let jump = |log: &mut Log, session| {
+        log.write(1, ticket(session, 44), b"").unwrap();
+        log.write(1, ticket(session, 300), b"").unwrap();
+        log.settle(usize::MAX);
+        44
+    };
+    check(Mutation::SessionWindowOffByOne, jump, |admitted| admitted.is_err());
+    let start_again = |log: &mut Log, session| {
+        log.write(1, ticket(session, 1), b"").unwrap();
+        log.settle(usize::MAX);
+        let bytes = written(&log.primary);
+        log.primary.restore(&mut bytes.as_slice()).unwrap();
+        1
+    };
+    check(Mutation::SessionsNotInSnapshot, start_again, |admitted| matches!(admitted, Ok(Some(_))));
+}

@@ -72,6 +72,7 @@ impl Plan {
             for_forks(&mut rng, &mut plan);
         }
         plan.floor = floor(&mut rng, &plan);
+        for_sessions(&mut Rng::new(seed, 6), &mut plan.work);
         plan.faults = faults(&mut rng, &plan);
         plan
     }
@@ -90,6 +91,13 @@ fn for_forks(rng: &mut Rng, plan: &mut Plan) {
     plan.work.ops = 120;
     plan.work.think_us = plan.until_us / 150;
     plan.work.patience_us = rng.range(3_000, 20_000);
+}
+
+/// Some clients retry under numbers, with strides that bring old numbers to the window's edge.
+fn for_sessions(rng: &mut Rng, work: &mut Work) {
+    work.sessions = if rng.chance(450) { rng.range(300, 1_000) } else { 0 };
+    work.stride = *rng.pick(&[1, 1, 1, 3, 64, 128, 255, 256]);
+    work.ttl_ms = if rng.chance(600) { 60_000 } else { rng.log_range(20, 2_000) };
 }
 
 fn needs_peers(profile: Profile) -> bool {
@@ -152,6 +160,9 @@ fn work(rng: &mut Rng, profile: Profile, until_us: u64) -> Work {
         value_bytes: rng.log_range(8, 400),
         reads: if profile == Profile::Weak { 150 } else { rng.range(100, 500) },
         patience_us: rng.log_range(20_000, 1_000_000),
+        sessions: 0,
+        stride: 1,
+        ttl_ms: 0,
     }
 }
 

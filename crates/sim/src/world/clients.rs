@@ -1,7 +1,8 @@
 //! Clients, and the primary's part in answering them: executed at once, answered when due.
 
 use antiphon_kv::{Command, Context, Db, Outcome as Executed, Pending};
-use antiphon_proto::{Fate, Kind, Lsn, ProposeError, Token};
+use antiphon_proto::{Fate, Lsn, ProposeError, Token};
+use bytes::BytesMut;
 
 use super::{Due, US, World};
 use crate::node::Waiting;
@@ -18,7 +19,8 @@ impl World {
         let Some(left) = self.asked.get_mut(client).filter(|left| **left > 0) else { return };
         *left -= 1;
         let number = self.ops.len();
-        let op = Op::draw(&mut self.dice.work, &self.plan, client, number);
+        let mut op = Op::draw(&mut self.dice.work, &self.plan, client, number);
+        self.in_session(&mut op);
         self.ask(op);
         if self.dice.work.chance(200) {
             self.ask_fate();
@@ -34,6 +36,7 @@ impl World {
         self.queue.push(self.now + way, Due::Arrive(number));
         let patience = self.plan.work.patience_us * US;
         self.queue.push(self.now + patience, Due::GiveUp(number));
+        self.duplicate(number);
     }
 
     pub(super) fn think_later(&mut self, client: usize) {
@@ -46,26 +49,30 @@ impl World {
         if op.ended.is_some() || matches!(op.outcome, Outcome::Refused | Outcome::Unknown) {
             return;
         }
-        op.outcome = Outcome::Unknown;
-        let client = op.client;
+        // An answer that is on its way comes too late.
+        op.outcome = Outcome::Pending;
         self.mark("client gave up");
-        self.think_later(client);
+        self.unanswered(number);
     }
 
     pub(super) fn answer(&mut self, number: usize) {
         let now = self.now;
         let Some(op) = self.ops.get_mut(number) else { return };
-        if op.ended.is_some() || op.outcome == Outcome::Unknown {
+        if op.ended.is_some() || matches!(op.outcome, Outcome::Unknown | Outcome::Pending) {
             return;
         }
         op.ended = Some(now);
         let client = op.client;
+        self.opened(number);
         self.think_later(client);
     }
 
     fn refuse(&mut self, number: usize) {
         let Some(op) = self.ops.get_mut(number) else { return };
-        if op.outcome == Outcome::Pending {
+        if op.entry.is_some() {
+            // An earlier attempt may have happened.
+            self.unanswered(number);
+        } else if op.outcome == Outcome::Pending {
             op.outcome = Outcome::Refused;
             let way = self.dice.work.range(10 * US, 300 * US);
             self.queue.push(self.now + way, Due::Answer(number));
@@ -79,47 +86,79 @@ impl World {
             return Ok(());
         }
         let Some(op) = self.ops.get(number).cloned() else { return Ok(()) };
-        if op.outcome != Outcome::Pending {
+        // A numbered write may come late, when its client has its answer or has given up.
+        let late = op.ticket.is_some() && op.outcome != Outcome::Refused;
+        if op.outcome != Outcome::Pending && !late {
             return Ok(());
         }
+        self.expire_sessions(0);
         let now = self.now;
         let node = self.node_mut(0);
-        let (wall_ms, life) = (node.clock.wall_ms(now), node.life);
-        let Some(process) = node.process.as_mut().filter(|p| p.replica.is_serving()) else {
+        let wall_ms = node.clock.wall_ms(now);
+        let serving = node.process.as_ref().is_some_and(|p| p.replica.is_serving());
+        if !serving {
             self.refuse(number);
             return Ok(());
-        };
+        }
+        if !self.is_new(0, number)? {
+            return Ok(());
+        }
+        let Some(process) = self.node(0).process.as_ref() else { return Ok(()) };
         let mut pending = Pending::new();
         let (replies, dirty) = execute(&process.engine, &op, wall_ms, &mut pending);
-        let mut entry = None;
-        if !pending.is_empty() {
-            let bytes = pending.payload_bytes();
-            let proposed =
-                process.replica.propose(Kind::Data, wall_ms, bytes, |out| pending.write(out));
-            match proposed {
-                Ok(id) => {
-                    process.engine.commit(id.lsn, &mut pending);
-                    entry = Some(id);
+        // What a numbered write answered is kept even when it changed nothing.
+        let placed = if op.deed == Deed::Open {
+            self.propose_opening(0).map(Some)
+        } else if op.ticket.is_some() || !pending.is_empty() {
+            let mut payload = BytesMut::new();
+            pending.write(&mut payload);
+            self.propose(0, number, (&payload, &replies)).map(Some)
+        } else {
+            Ok(None)
+        };
+        let entry = match placed {
+            Ok(entry) => entry,
+            Err(error) => {
+                if error == ProposeError::Busy {
+                    self.mark("busy");
                 }
-                Err(error) => {
-                    if error == ProposeError::Busy {
-                        self.mark("busy");
-                    }
-                    self.refuse(number);
-                    return Ok(());
-                }
+                self.refuse(number);
+                return Ok(());
             }
+        };
+        self.executed(number, entry);
+        if let Some(process) = self.node_mut(0).process.as_mut() {
+            if let Some(id) = entry {
+                process.engine.commit(id.lsn, &mut pending);
+            }
+            process.waiting.push(Waiting { op: number, entry, dirty, replies });
         }
-        process.waiting.push(Waiting { op: number, entry, dirty, replies });
-        let flush = !std::mem::replace(&mut process.flushing, true);
-        if let Some(op) = self.ops.get_mut(number) {
-            op.entry = entry;
-        }
-        if flush {
-            let turn = self.dice.work.below(50 * US);
-            self.queue.push(now + turn, Due::Flush { at: 0, life });
-        }
+        self.flush_soon(0);
         Ok(())
+    }
+
+    /// Notes where a command was executed.
+    fn executed(&mut self, number: usize, entry: Option<antiphon_proto::EntryId>) {
+        let Some(op) = self.ops.get_mut(number) else { return };
+        let lost = std::mem::replace(&mut op.entry, entry).is_some();
+        if matches!(op.outcome, Outcome::Done(_)) {
+            // It was acknowledged below the floor; what it does now, nobody was told.
+            op.outcome = Outcome::Unknown;
+        }
+        if lost {
+            self.mark("executed again after a loss");
+        }
+    }
+
+    /// Lets the turn end soon.
+    pub(super) fn flush_soon(&mut self, at: usize) {
+        let node = self.node_mut(at);
+        let life = node.life;
+        let Some(process) = node.process.as_mut() else { return };
+        if !std::mem::replace(&mut process.flushing, true) {
+            let turn = self.dice.work.below(50 * US);
+            self.queue.push(self.now + turn, Due::Flush { at, life });
+        }
     }
 
     /// The end of a turn: what was proposed goes to the log and to the children.
@@ -167,12 +206,7 @@ impl World {
     }
 
     fn lose_reply(&mut self, waiting: &Waiting) {
-        let Some(op) = self.ops.get_mut(waiting.op) else { return };
-        if op.outcome == Outcome::Pending {
-            op.outcome = Outcome::Unknown;
-            let client = op.client;
-            self.think_later(client);
-        }
+        self.unanswered(waiting.op);
     }
 
     fn reply(&mut self, at: usize, waiting: Waiting) -> Verdict {

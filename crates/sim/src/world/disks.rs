@@ -1,7 +1,7 @@
 //! Disks: a worker that takes operations in order and groups appends, reads, snapshots, trims.
 
 use antiphon_kv::{Engine, Limits};
-use antiphon_proto::{EntryId, Event, HardState, Load, Lsn};
+use antiphon_proto::{EntryId, Event, HardState, Load, Lsn, SESSIONS_MAX, Sessions};
 use antiphon_store::{Completion, Op as DiskOp, StoreError};
 
 use super::{Due, MS, US, World};
@@ -214,7 +214,7 @@ impl World {
         if process.applied == EntryId::ZERO {
             return;
         }
-        let saved = process.storage.save(process.applied.lsn, &process.engine);
+        let saved = process.storage.save(process.applied.lsn, (&process.engine, &process.sessions));
         let oldest = process.storage.oldest_snapshot();
         if let Err(error) = saved {
             self.mark("snapshot failed, node stopped");
@@ -252,9 +252,10 @@ impl World {
         at: usize,
         storage: &Storage,
         base: EntryId,
-    ) -> Result<(Engine, EntryId), crate::oracle::Violation> {
+    ) -> Result<(Engine, Sessions, EntryId), crate::oracle::Violation> {
         let mut engine = Engine::new(7, Limits::default());
-        let restored = storage.restore(&mut engine);
+        let mut sessions = Sessions::new(SESSIONS_MAX);
+        let restored = storage.restore((&mut engine, &mut sessions));
         let Ok(applied) = restored else {
             let what = format!("n{}: {restored:?}", at + 1);
             return Err(crate::oracle::Violation::new("a good snapshot is read", what));
@@ -262,9 +263,10 @@ impl World {
         ensure!(base.lsn <= applied.lsn, "a log reaches back to the state", "base {base}");
         if applied != EntryId::ZERO {
             self.mark("started from a snapshot");
-            self.oracle.restored(at, applied, engine.digest())?;
+            let digest = sessions.digest_with(engine.digest());
+            self.oracle.restored(at, applied, digest)?;
         }
-        Ok((engine, applied))
+        Ok((engine, sessions, applied))
     }
 }
 

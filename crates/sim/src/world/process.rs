@@ -12,7 +12,6 @@ use crate::node::Process;
 use crate::oracle::{Verdict, Violation, ensure};
 use crate::plan::{CrashPoint, SHARD};
 use crate::storage::{Found, OpenError, Storage};
-use crate::work::Outcome;
 
 impl World {
     pub(super) fn boot(&mut self, at: usize) -> Verdict {
@@ -36,7 +35,8 @@ impl World {
             Identity { node: self.node(at).id, incarnation: found.incarnation, store: found.store };
         let (end, base) = (found.log.end.last, found.log.base);
         let promised = found.hard.as_ref().map(|hard| hard.promised).unwrap_or_default();
-        let (engine, applied) = self.restored(at, &storage, base)?;
+        #[cfg_attr(not(feature = "mutations"), expect(unused_mut, reason = "planted into"))]
+        let (engine, mut sessions, applied) = self.restored(at, &storage, base)?;
         // A disk that replaces another holds nothing of what the node acknowledged.
         let forgot = found.amnesia || self.node(at).media.replaced;
         let acknowledged = if forgot { Lsn::new(u64::MAX) } else { Lsn::ZERO };
@@ -46,7 +46,7 @@ impl World {
         #[cfg_attr(not(feature = "mutations"), expect(unused_mut, reason = "planted into"))]
         let mut replica = Replica::new(me, self.config.clone(), recovered, limits);
         #[cfg(feature = "mutations")]
-        crate::mutation::core(&self.plan, &mut replica);
+        crate::mutation::core(&self.plan, &mut replica, &mut sessions);
         self.oracle.reopened(me.node, end);
         let stable = replica.stable();
         let node = self.node_mut(at);
@@ -58,6 +58,7 @@ impl World {
         node.process = Some(Process {
             replica,
             engine,
+            sessions,
             storage,
             links: BTreeMap::new(),
             waiting: Vec::new(),
@@ -148,7 +149,14 @@ impl World {
                 self.forget_clients(at);
                 if let Some(process) = self.node_mut(at).process.as_mut() {
                     process.engine.forget_speculation();
+                    process.sessions.forget_speculation();
                     process.appended_at.clear();
+                    ensure!(
+                        !process.sessions.is_speculative(),
+                        "I9 what is not stable goes with the place",
+                        "n{}",
+                        at + 1
+                    );
                 }
             }
             Effect::Halt(why) => {
@@ -192,6 +200,9 @@ impl World {
 
     fn apply(&mut self, at: usize, batch: &Batch) -> Verdict {
         let id = self.node(at).id;
+        for frame in batch.frames().filter(|frame| is_of_session(frame.header.kind)) {
+            self.check_session(at, &frame)?;
+        }
         let mut seen = Vec::new();
         let node = self.nodes.get_mut(at).expect("a node of the plan");
         let Some(process) = node.process.as_mut() else { return Ok(()) };
@@ -203,8 +214,17 @@ impl World {
                 let applied = process.engine.apply(header.id.lsn, header.hlc, frame.payload);
                 ensure!(applied.is_ok(), "payloads decode", "{}: {applied:?}", header.id);
             }
+            if is_of_session(header.kind) {
+                let Process { engine, sessions, .. } = &mut *process;
+                let applied = sessions.apply(&frame, |inner, _| {
+                    let done = engine.apply(header.id.lsn, header.hlc, inner.payload);
+                    done.map(|()| None)
+                        .map_err(|error| Violation::new("payloads decode", error.to_string()))
+                });
+                applied?;
+            }
             process.applied = header.id;
-            seen.push(process.engine.digest());
+            seen.push(process.sessions.digest_with(process.engine.digest()));
         }
         let elected = process.replica.is_primary();
         let epoch = process.replica.config().epoch;
@@ -336,12 +356,7 @@ impl World {
         let Some(process) = self.node_mut(at).process.as_mut() else { return };
         let waiting = std::mem::take(&mut process.waiting);
         for waiting in waiting {
-            let Some(op) = self.ops.get_mut(waiting.op) else { continue };
-            if op.outcome == Outcome::Pending {
-                op.outcome = Outcome::Unknown;
-                let client = op.client;
-                self.think_later(client);
-            }
+            self.unanswered(waiting.op);
         }
     }
 
@@ -382,6 +397,10 @@ impl World {
             LoadFor::Fetch { .. } => self.mark("recovery served from the disk"),
         }
     }
+}
+
+const fn is_of_session(kind: Kind) -> bool {
+    matches!(kind, Kind::SessionOpen | Kind::SessionClose | Kind::SessionData)
 }
 
 /// The act at which a crash may be armed.

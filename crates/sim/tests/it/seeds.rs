@@ -6,7 +6,7 @@ use antiphon_sim::{Range, keep_panics, search};
 const SEEDS: u64 = 2_000;
 
 /// Branches without which the run would not have tested what it is for.
-const BRANCHES: [&str; 33] = [
+const BRANCHES: [&str; 42] = [
     "acknowledged below the floor",
     "amnesiac excluded",
     "applied from the disk",
@@ -16,20 +16,29 @@ const BRANCHES: [&str; 33] = [
     "copies from a longer log",
     "damaged head dropped the link",
     "damaged log refused",
+    "executed again after a loss",
+    "executed in a session",
     "fate told: lost",
     "fate told: pending",
     "fate told: stable",
     "fate told: unknown",
     "log cut",
     "log trimmed",
+    "number refused",
     "power lost within a write",
     "primary serves",
     "read at a replica",
     "read failed, node stopped",
     "recovery served from the disk",
+    "repeat of a stable write",
+    "repeat under way",
     "replaced disk caught up",
     "seal refused",
     "sealed",
+    "sent again in its session",
+    "session opened",
+    "session refused",
+    "sessions expired",
     "slow reader dropped",
     "snapshot written",
     "stale message dropped",
