@@ -129,6 +129,9 @@ section! {
         tls_key: Option<PathBuf> = Optional("\"/etc/antiphon/client-port.key\"");
         /// Connections of clients at once. Default 10000, as Redis.
         max_clients: u32 = Default("10000");
+        /// Sessions at a time, in which writes execute once. Opening one more is refused unless one
+        /// has expired. Default 100000: some 20 MiB without their replies.
+        max_sessions: u32 = Default("100000");
         /// Longest value, and longest argument of any command. Default 64 MiB, also the most:
         /// what one log entry holds.
         value_bytes_max: ByteLen = Default("\"64 MiB\"");

@@ -175,3 +175,33 @@ fn counters_are_exact_while_nodes_are_killed() {
 fn counters_are_exact_while_nodes_restart_from_snapshots() {
     check(&["cluster.shape=chain", "log.snapshot_entries=50"]);
 }
+
+#[test]
+fn sessions_are_bounded_and_expired_ones_make_room() {
+    let mut cluster = Cluster::start(1, &["resp.max_sessions=2"]);
+    let mut client = cluster.client(1);
+    let brief = client.call(&["XSESSION", "OPEN", "TTL", "500"]).text();
+    let kept = client.call(&["XSESSION", "OPEN"]).text();
+    let full = client.call(&["XSESSION", "OPEN"]);
+    assert!(full.is_error("TRYAGAIN too many sessions"), "{full:?}");
+    let mut another = String::new();
+    until("the first to expire", || {
+        another = client.call(&["XSESSION", "OPEN"]).text();
+        (another.len() == 32).then_some(())
+    });
+    assert!(client.call(&["XSESSION", "USE", &brief]).is_ok());
+    let refused = client.call(&["XSEQ", "1", "INCR", "k"]);
+    assert!(refused.is_error("XNOSESSION"), "{refused:?}");
+    assert!(client.call(&["XSESSION", "USE", &kept]).is_ok());
+    assert_eq!(client.call(&["XSEQ", "1", "INCR", "k"]), Reply::Int(1));
+    // What was open and what had expired is as it was after a restart.
+    cluster.kill(1);
+    cluster.launch(1);
+    cluster.serves();
+    let mut client = cluster.client(1);
+    assert!(client.call(&["XSESSION", "USE", &brief]).is_ok());
+    assert!(client.call(&["XSEQ", "1", "INCR", "k"]).is_error("XNOSESSION"));
+    assert!(client.call(&["XSESSION", "USE", &kept]).is_ok());
+    assert_eq!(client.call(&["XSEQ", "1", "INCR", "k"]), Reply::Int(1));
+    assert_eq!(client.get("k").as_deref(), Some("1"));
+}

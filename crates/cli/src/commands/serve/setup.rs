@@ -68,6 +68,7 @@ fn node(config: &NodeConfig, transport: TransportConfig) -> antiphon::NodeConfig
     node.snapshot_bytes = config.log.snapshot_bytes.get();
     node.snapshot_entries = config.log.snapshot_entries;
     node.retain_bytes = config.log.retain_bytes.get();
+    node.sessions_max = usize::try_from(config.resp.max_sessions).unwrap_or(usize::MAX);
     node
 }
 
