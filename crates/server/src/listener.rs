@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::Duration;
 
+use socket2::{SockRef, TcpKeepalive};
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
@@ -49,6 +50,11 @@ pub struct Listener<S> {
 const RELOAD_EVERY: Duration = Duration::from_secs(10);
 /// Time for a TLS handshake.
 const HANDSHAKE_MAX: Duration = Duration::from_secs(10);
+/// A client that is silent for this long is asked whether it is there, as Redis does. One that
+/// is gone without a word would hold its place for ever.
+pub(crate) const KEEP_ALIVE: Duration = Duration::from_secs(300);
+/// Questions without an answer after which it is gone, a third of the time apart.
+const KEEP_ALIVE_PROBES: u32 = 3;
 /// Pause after the system refused to hand out a connection, mostly for want of descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
@@ -109,7 +115,7 @@ impl<S: Shard> Listener<S> {
             sessions.spawn_local(turn_away(stream, text));
             return;
         }
-        if let Err(error) = stream.set_nodelay(true) {
+        if let Err(error) = set_up(&stream) {
             tracing::debug!(%error, %peer, "failed to set a client's socket up");
             return;
         }
@@ -149,6 +155,15 @@ impl<S: Shard> Listener<S> {
         let end = end.and_then(|end| u64::try_from(end).ok()).unwrap_or(0);
         self.server.stats.certificate_end_s.set(end);
     }
+}
+
+fn set_up(stream: &TcpStream) -> io::Result<()> {
+    stream.set_nodelay(true)?;
+    let keep_alive = TcpKeepalive::new()
+        .with_time(KEEP_ALIVE)
+        .with_interval(KEEP_ALIVE / KEEP_ALIVE_PROBES)
+        .with_retries(KEEP_ALIVE_PROBES);
+    SockRef::from(stream).set_tcp_keepalive(&keep_alive)
 }
 
 /// Why no more clients are taken now, and what one more is told.

@@ -8,6 +8,7 @@ use antiphon_kv::{Command, Limits};
 use super::policy::level;
 use super::{help, no_subcommand, subcommand_arity, upper};
 use crate::core::{Call, Core};
+use crate::listener::KEEP_ALIVE;
 use crate::resp::decimal;
 use crate::server::Server;
 use crate::shard::Shard;
@@ -73,7 +74,7 @@ fn parameters<S: Shard>(server: &Server<S>) -> Vec<(&'static str, String)> {
         ("save", String::new()),
         ("slowlog-log-slower-than", live.slower_than_us.get().to_string()),
         ("slowlog-max-len", live.slow_entries_max.get().to_string()),
-        ("tcp-keepalive", "300".to_owned()),
+        ("tcp-keepalive", KEEP_ALIVE.as_secs().to_string()),
         ("timeout", live.idle_timeout.get().as_secs().to_string()),
         ("tls-port", if server.config.tls.is_some() { address.port() } else { 0 }.to_string()),
         ("x-policy", live.policy.get().to_string()),

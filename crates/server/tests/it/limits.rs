@@ -1,5 +1,6 @@
 //! Bounds of what clients may take: connections, time, memory.
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use antiphon_server::{Config, Password, Refusal};
@@ -161,5 +162,33 @@ fn a_half_closed_client_gets_what_it_asked_for() {
         let mut all = Vec::new();
         from.read_to_end(&mut all).await.expect("the server writes");
         assert_eq!(all, b"+OK\r\n+PONG\r\n");
+    });
+}
+
+/// Field of a line of `/proc/net/tcp`: the timer that runs for a connection, and when it ends.
+fn timer(local: SocketAddr, remote: SocketAddr) -> Option<String> {
+    let table = std::fs::read_to_string("/proc/net/tcp").expect("the kernel's connections");
+    let port = |address: &str| u16::from_str_radix(address.rsplit_once(':')?.1, 16).ok();
+    table.lines().find_map(|line| {
+        let fields: Vec<&str> = line.split_whitespace().collect();
+        let ports = (port(fields.get(1)?)?, port(fields.get(2)?)?);
+        let ours = ports == (local.port(), remote.port());
+        ours.then(|| fields.get(5).map(|timer| (*timer).to_owned()))?
+    })
+}
+
+#[test]
+fn a_client_that_vanished_is_looked_for() {
+    local(async {
+        let node = Node::start(&Fake::primary(), config()).await;
+        let stream = tokio::net::TcpStream::connect(node.address).await.expect("it is open");
+        let from = stream.local_addr().expect("it is bound");
+        let mut client = Client::over(stream);
+        client.check("PING", "+PONG\r\n").await;
+        // 2 is the timer of keep-alive; that of the reply may run for a moment.
+        until(|| timer(node.address, from).is_some_and(|timer| timer.starts_with("02:"))).await;
+        client
+            .check("CONFIG GET tcp-keepalive", "*2\r\n$13\r\ntcp-keepalive\r\n$3\r\n300\r\n")
+            .await;
     });
 }
