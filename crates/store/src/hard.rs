@@ -43,6 +43,7 @@ impl HardStates {
         planted: Planted,
     ) -> Result<(Self, BTreeMap<ShardId, Bytes>), StoreError> {
         disk.create_dir_all(dir).map_err(|e| StoreError::io("create", dir, e))?;
+        replace::settle_names(&*disk, dir, planted)?;
         let this = Self { disk, dir: dir.to_path_buf(), store, planted };
         let names = this.disk.list(dir).map_err(|e| StoreError::io("list", dir, e))?;
         let mut states = BTreeMap::new();

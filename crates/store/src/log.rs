@@ -22,6 +22,7 @@ use antiphon_proto::{Batch, EntryId, Epoch, Incarnation, Lsn, ShardId, StoreUuid
 
 use crate::disk::{Access, Disk};
 use crate::mutation::{Mutation, Planted};
+use crate::replace::settle_names;
 use crate::store::LOG_DIR;
 use crate::superblock::Superblock;
 use crate::{Damage, Options, Position, SHARDS_MAX, StoreError};
@@ -140,6 +141,7 @@ impl Log {
         for each in [&dir, &diverged_dir] {
             disk.create_dir_all(each).map_err(|e| StoreError::io("create", each, e))?;
         }
+        settle_names(&*disk, &dir, options.planted)?;
         let (hint, believed) = HintFile::open(&*disk, data_dir, store)?;
         let place = RecoveryPlace {
             disk: Arc::clone(&disk),
@@ -170,7 +172,7 @@ impl Log {
         let planted = options.planted;
         let shared = Arc::new(Shared { index: RwLock::new(index), planted, home });
         let active = found.active.map(|(segment, offset)| Active { segment, offset, head: None });
-        let this = Self {
+        let mut this = Self {
             disk,
             dir,
             diverged_dir,
@@ -190,7 +192,20 @@ impl Log {
             stopped: false,
             stats: LogStats::default(),
         };
+        this.note_found(&found.recovery)?;
         Ok((this, found.recovery))
+    }
+
+    /// Notes durably what this run found and may speak of from now on: what it has seen is never
+    /// taken for a torn end later. After damage the note stays as it was, since it may be all
+    /// that tells how far the log once reached.
+    fn note_found(&mut self, found: &Recovery) -> Result<(), StoreError> {
+        let unsound = found.amnesia || !found.damage.is_empty();
+        if unsound || self.next_group == 1 || self.options.planted.is(Mutation::NoNoteAtOpen) {
+            return Ok(());
+        }
+        self.note_end()?;
+        self.hint.sync()
     }
 
     /// A handle for reading, to be cloned and sent to other threads.

@@ -29,6 +29,10 @@ pub enum Mutation {
     BelieveCache,
     /// The acknowledged end is forgotten, so a lost end of the log is not seen.
     ForgetHint,
+    /// Names that are seen at the opening are taken for durable.
+    BelieveNames,
+    /// What the opening found is noted only after the run's first write.
+    NoNoteAtOpen,
     /// Entries are mended with a copy that was not compared with the log behind it.
     MendUnproven,
 }

@@ -3,8 +3,8 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use crate::StoreError;
 use crate::disk::{Disk, read_whole, write_one};
+use crate::{Mutation, Planted, StoreError};
 
 /// Whether the new file is durable when the call returns.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -36,6 +36,19 @@ pub(crate) fn replace(
 /// Makes the name of `path` durable.
 pub(crate) fn sync_parent(disk: &dyn Disk, path: &Path) -> Result<(), StoreError> {
     let dir = path.parent().expect("a file of the store lies in a directory");
+    disk.sync_dir(dir).map_err(|e| StoreError::sync(dir, e))
+}
+
+/// Makes the names in a directory durable before a run obeys what it finds there: a run that was
+/// killed between a renaming and its sync left names that only the cache holds.
+pub(crate) fn settle_names(
+    disk: &dyn Disk,
+    dir: &Path,
+    planted: Planted,
+) -> Result<(), StoreError> {
+    if planted.is(Mutation::BelieveNames) {
+        return Ok(());
+    }
     disk.sync_dir(dir).map_err(|e| StoreError::sync(dir, e))
 }
 

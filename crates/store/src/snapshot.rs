@@ -15,7 +15,7 @@ use bytes::{BufMut, Bytes};
 use crate::disk::Disk;
 use crate::fields::{Fields, put_position};
 use crate::mutation::Planted;
-use crate::replace::remove_if_there;
+use crate::replace::{remove_if_there, settle_names};
 use crate::{Damage, Position, StoreError};
 
 pub use read::SnapshotReader;
@@ -71,6 +71,7 @@ impl Snapshots {
     ) -> Result<Self, StoreError> {
         let dir = data_dir.join("snap");
         disk.create_dir_all(&dir).map_err(|e| StoreError::io("create", &dir, e))?;
+        settle_names(&*disk, &dir, planted)?;
         let known = survey(&*disk, &dir, store)?;
         let (known, kept) = (Mutex::new(known), kept.max(1));
         Ok(Self { disk, dir, store, kept, planted, known })

@@ -79,6 +79,11 @@ impl SimDisk {
         self.state().pending()
     }
 
+    /// Only the process ends: its locks and planned faults are gone, the cache stays.
+    pub fn kill(&self) {
+        self.state().kill();
+    }
+
     /// Power fails: what survives is durable, all open files and locks are gone.
     pub fn crash(&self, survivors: &Survivors) {
         self.state().crash(survivors);

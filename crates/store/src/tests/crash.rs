@@ -98,6 +98,9 @@ pub(super) fn enumerate(script: &Script, options: &Options) -> Result<u64, Strin
                 format!("{}: crash after change {changes}, {survivors:?}: {why}", script.name)
             })?;
         }
+        states += 1;
+        check_killed(&crashed, allowed, options)
+            .map_err(|why| format!("{}: kill after change {changes}: {why}", script.name))?;
     }
     Ok(states)
 }
@@ -148,6 +151,32 @@ fn check(
         }
     }
     goes_on(store, model, open)
+}
+
+/// Only the process ends, and another run reads what the cache holds; then the power fails.
+/// What the run has seen must not be gone.
+fn check_killed(disk: &SimDisk, allowed: &[Model], options: &Options) -> Result<(), String> {
+    let disk = disk.fork();
+    disk.kill();
+    let open = || -> Result<Store, String> {
+        let store = try_open(Arc::new(disk.clone()), &dir(), options);
+        store.map_err(|error| format!("refused to open: {error}"))
+    };
+    let store = open()?;
+    let seen = allowed.iter().find(|model| model.compare(&store).is_ok());
+    let mut seen = seen.ok_or("none of the allowed states")?.clone();
+    let mut committer = store.into_committer();
+    let mut maker = Maker::after(SHARD, seen.end(SHARD));
+    // Enough for the segment that was ready.
+    for bytes in [5_000, 5_000] {
+        let batch = maker.batch(1, bytes);
+        let shard = seen.shards.entry(SHARD).or_default();
+        shard.frames.push((maker.position(), batch.bytes().clone()));
+        run(&mut committer, [Op::Append { shard: SHARD, batch, ticket: 0 }]);
+    }
+    drop(committer);
+    disk.crash(&Survivors::default());
+    seen.compare(&open()?).map_err(|why| format!("after a power failure: {why}"))
 }
 
 /// The recovered log takes entries, and holds the same after another opening.

@@ -287,6 +287,29 @@ fn survives_a_failed_sync_and_a_later_crash(options: &crate::Options) -> bool {
         && store.reader().bounds(SHARD).last.id.lsn == believed.id.lsn.next()
 }
 
+/// A run that was killed had made a group durable and not noted it; the next one opens and
+/// writes nothing; then the group rots. Whether that is seen.
+fn a_seen_end_that_rots_is_missed(options: &crate::Options) -> bool {
+    let disk = SimDisk::new(3);
+    let open = || try_open(Arc::new(disk.clone()), &dir(), options).unwrap();
+    let mut committer = open().into_committer();
+    run(&mut committer, [Maker::new(SHARD).op(1, 100)]);
+    drop(committer);
+    assert_eq!(open().reader().bounds(SHARD).last.id.lsn, lsn(1));
+    disk.crash(&crate::Survivors::default());
+    disk.rot(&dir().join("log").join("0000000000000001.log"), 512 + 64 + 70, 1).unwrap();
+    let store = open();
+    assert!(store.reader().bounds(SHARD).last.id.lsn < lsn(1), "it can't be read");
+    store.recovery().amnesia
+}
+
+#[test]
+fn what_an_opening_found_is_not_taken_for_torn_later() {
+    assert!(a_seen_end_that_rots_is_missed(&options()));
+    let careless = crate::testing::with_bug(crate::Mutation::NoNoteAtOpen);
+    assert!(!a_seen_end_that_rots_is_missed(&careless), "the test sees the bug");
+}
+
 #[test]
 fn the_last_group_is_made_durable_before_a_run_builds_on_it() {
     assert!(survives_a_failed_sync_and_a_later_crash(&options()));

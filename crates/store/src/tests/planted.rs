@@ -28,6 +28,13 @@ fn ack_before_sync() {
 }
 
 #[test]
+fn believe_names() {
+    for script in ["hard state", "snapshots"] {
+        crashes_show(Mutation::BelieveNames, script);
+    }
+}
+
+#[test]
 fn ignore_failed_sync() {
     crashes_show(Mutation::IgnoreFailedSync, "a sync fails");
 }

@@ -365,6 +365,11 @@ impl State {
         self.pieces.len()
     }
 
+    pub(super) fn kill(&mut self) {
+        self.locks.clear();
+        self.faults.clear();
+    }
+
     pub(super) fn crash_at_random(&mut self) {
         let keep = (0..self.pieces.len()).map(|_| self.random() & 1 == 1).collect::<Vec<_>>();
         let some = |number: u64, pieces: usize| usize::try_from(number).ok()?.checked_rem(pieces);
