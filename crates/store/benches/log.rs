@@ -1,11 +1,10 @@
-//! Speed of the log on a real disk: one append at a time, many in flight, many writers.
+//! Speed of the log on a real disk: one append at a time, and many in flight. What many writers
+//! get of the disk is in `writers.rs`.
 //!
 //! Run with `TMPDIR` on the disk to measure. Compare only figures of one run.
 
 use std::path::Path;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
-use std::time::{Duration, Instant};
 
 use antiphon_proto::{BatchBuilder, Chain, EntryId, Epoch, Hlc, Kind, NodeId, ShardId, StoreUuid};
 use antiphon_store::{Committer, Completion, Identity, Op, Options, RealDisk, Store, Writer};
@@ -93,45 +92,5 @@ fn in_flight(c: &mut Criterion) {
     );
 }
 
-/// 64 threads that append one entry each and wait for it.
-fn writers(c: &mut Criterion) {
-    let dir = tempfile::tempdir().expect("a directory");
-    let progress = Arc::new(Progress::default());
-    let writer = writer(dir.path(), &progress);
-    let builder = Mutex::new(builder());
-    c.benchmark_group("append").throughput(Throughput::Elements(1)).bench_function(
-        "64 writers",
-        |b| {
-            b.iter_custom(|count| run_writers(&writer, &builder, &progress, count));
-        },
-    );
-}
-
-fn run_writers(
-    writer: &Writer,
-    builder: &Mutex<BatchBuilder>,
-    progress: &Progress,
-    count: u64,
-) -> Duration {
-    let left = AtomicU64::new(count);
-    let take = |left: u64| left.checked_sub(1);
-    let begun = Instant::now();
-    std::thread::scope(|scope| {
-        for _ in 0..64 {
-            scope.spawn(|| {
-                while left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, take).is_ok() {
-                    let mut builder = builder.lock().expect("no panic under the lock");
-                    let op = append(&mut builder, 1, 0);
-                    let lsn = builder.last().lsn.get();
-                    writer.submit(op).expect("the queue has room");
-                    drop(builder);
-                    progress.reach(lsn);
-                }
-            });
-        }
-    });
-    begun.elapsed()
-}
-
-criterion_group!(benches, alone, in_flight, writers);
+criterion_group!(benches, alone, in_flight);
 criterion_main!(benches);
