@@ -1,6 +1,8 @@
 //! Every byte of every file flipped in turn: noticed, or without effect. Never a wrong read,
 //! never a cut of what was acknowledged.
 
+mod million;
+
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -55,17 +57,25 @@ fn sweep(
         flips += 1;
         let seen = look(&disk, model, path, options)
             .map_err(|why| format!("{} byte {offset}: {why}", path.display()))?;
-        noticed += u64::from(seen);
+        noticed += u64::from(seen == Seen::Opening);
     }
     Ok((flips, noticed))
 }
 
-/// Whether the flip was noticed when opening; an error if it did harm.
-fn look(disk: &SimDisk, model: &Model, path: &Path, options: &Options) -> Result<bool, String> {
+/// When a flip was noticed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Seen {
+    Opening,
+    Reading,
+    Harmless,
+}
+
+/// When the flip was noticed; an error if it did harm.
+fn look(disk: &SimDisk, model: &Model, path: &Path, options: &Options) -> Result<Seen, String> {
     let before = disk.bytes(path).unwrap();
     let store = match try_open(Arc::new(disk.clone()), &dir(), options) {
         Ok(store) => store,
-        Err(StoreError::Damaged(_)) => return Ok(true),
+        Err(StoreError::Damaged(_)) => return Ok(Seen::Opening),
         Err(error) => return Err(format!("another error than damage: {error}")),
     };
     let noticed = !store.recovery().damage.is_empty()
@@ -75,19 +85,21 @@ fn look(disk: &SimDisk, model: &Model, path: &Path, options: &Options) -> Result
     if noticed && is_log && disk.bytes(path).unwrap() != before {
         return Err("damage was written over".to_owned());
     }
+    let mut met = false;
     for (shard, expected) in &model.shards {
         let reader = store.reader();
         let end = reader.bounds(*shard).last;
-        let expected_end = expected.frames.last().unwrap().0;
+        let expected_end = expected.end();
         if end != expected_end && !noticed {
             return Err(format!("shard {shard} ends at {} without notice", end.id));
         }
-        for (position, frame) in &expected.frames {
+        let kept = expected.frames.iter().filter(|(at, _)| at.id.lsn >= expected.floor);
+        for (position, frame) in kept {
             match reader.read(*shard, position.id.lsn, 1) {
                 Ok(Some(batch)) if batch.bytes() == frame => {}
                 Ok(Some(_)) => return Err(format!("a wrong read of {}", position.id)),
                 Ok(None) if noticed => {}
-                Err(StoreError::Damaged(_)) => {}
+                Err(StoreError::Damaged(_)) => met = true,
                 Ok(None) => return Err(format!("{} is gone without notice", position.id)),
                 Err(error) => return Err(format!("reading {}: {error}", position.id)),
             }
@@ -103,7 +115,11 @@ fn look(disk: &SimDisk, model: &Model, path: &Path, options: &Options) -> Result
     {
         return Err("the snapshot is gone without notice".to_owned());
     }
-    Ok(noticed)
+    Ok(match (noticed, met) {
+        (true, _) => Seen::Opening,
+        (false, true) => Seen::Reading,
+        (false, false) => Seen::Harmless,
+    })
 }
 
 /// All files of a data directory.

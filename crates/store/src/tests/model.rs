@@ -44,7 +44,7 @@ pub(super) struct ShardModel {
 }
 
 impl ShardModel {
-    fn end(&self) -> Position {
+    pub(super) fn end(&self) -> Position {
         self.frames.last().map_or(self.base, |(position, _)| *position)
     }
 }
