@@ -13,6 +13,7 @@ mod clock;
 mod config;
 mod disk;
 mod error;
+mod gather;
 mod launch;
 mod level;
 mod local;

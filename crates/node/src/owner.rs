@@ -10,6 +10,7 @@ mod snapshots;
 use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Instant;
 
 use antiphon_net::{AnyTransport, PeerEvent, Peers};
 use antiphon_proto::{
@@ -24,6 +25,7 @@ use crate::calls::Calls;
 use crate::clock::Clock;
 use crate::disk::{Disk, Done};
 use crate::error::Fatal;
+use crate::gather::Gathered;
 use crate::level::Level;
 use crate::machine::Machine;
 use crate::mending::Mending;
@@ -175,6 +177,13 @@ impl<M: Machine> Owner<M> {
         }
     }
 
+    /// What gathers for the next batch.
+    pub(crate) fn gathered(&self) -> Gathered {
+        let closed = self.replica.last().lsn;
+        let (proposed, bytes) = self.replica.gathered();
+        Gathered { proposed, bytes, closed, awaited: self.waiters.awaits(closed) }
+    }
+
     /// Appends one entry. `bytes` is what `write` will write.
     pub(crate) fn propose(
         &mut self,
@@ -223,10 +232,14 @@ impl<M: Machine> Owner<M> {
     }
 
     /// When to step next, if nothing happens before.
-    pub(crate) fn next_look(&self, idle: std::time::Duration) -> tokio::time::Instant {
-        let latest = std::time::Instant::now() + idle;
+    pub(crate) fn next_look(
+        &self,
+        idle: std::time::Duration,
+        gathered: Option<Instant>,
+    ) -> tokio::time::Instant {
+        let latest = Instant::now() + idle;
         let wanted = self.replica.deadline().map(|at| self.clock.instant(at));
-        wanted.map_or(latest, |at| at.min(latest)).into()
+        wanted.into_iter().chain(gathered).fold(latest, Instant::min).into()
     }
 
     /// Now and then: what is not urgent.
@@ -259,6 +272,9 @@ impl<M: Machine> Owner<M> {
 
     /// Whether nothing that was appended here still waits for its replicas.
     pub(crate) fn is_drained(&self) -> bool {
+        if self.replica.gathered().0 > self.replica.last().lsn {
+            return false;
+        }
         let status = self.replica.status();
         match status.role {
             RoleStatus::Primary { .. } => status.stable == status.last.lsn,

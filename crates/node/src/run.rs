@@ -1,7 +1,7 @@
 //! The shard's thread: one task that owns the shard and everything that reaches it.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use antiphon_net::PeerEvents;
 use antiphon_proto::{Envelope, Event, Message};
@@ -13,6 +13,7 @@ use tracing::{debug, info};
 use crate::calls::SERVED_MAX;
 use crate::disk::Done;
 use crate::error::Fatal;
+use crate::gather::Gather;
 use crate::level::Level;
 use crate::local::{FRONT, Local, READ_ENTRIES, READ_INDEX};
 use crate::machine::Machine;
@@ -42,31 +43,31 @@ pub(crate) async fn run<M: Machine>(
     });
     let mut upkeep = tokio::time::interval(UPKEEP);
     let mut drain_until: Option<tokio::time::Instant> = None;
+    let mut gather = Gather::default();
     loop {
-        let deadline = with_owner(&local, |owner| owner.next_look(IDLE));
+        let deadline = with_owner(&local, |owner| owner.next_look(IDLE, gather.deadline()));
+        let mut looked = false;
         let turn = &local.inner().turn;
         tokio::select! {
             biased;
             event = events.next() => match event {
                 Some(event) => with_owner(&local, |owner| {
-                    owner.on_peer(event);
                     // What came together is written together.
                     let more = std::iter::from_fn(|| events.try_next()).take(EVENTS_PER_TURN);
-                    more.for_each(|event| owner.on_peer(event));
+                    std::iter::once(event).chain(more).for_each(|event| owner.on_peer(event));
                 }),
                 None => return Some(Fatal::Links),
             },
             Some(completion) = done.recv() => with_owner(&local, |owner| {
-                owner.on_done(completion);
                 let more = std::iter::from_fn(|| done.try_recv().ok()).take(EVENTS_PER_TURN);
-                more.for_each(|completion| owner.on_done(completion));
+                std::iter::once(completion).chain(more).for_each(|done| owner.on_done(done));
             }),
             () = turn.notified() => {
-                with_owner(&local, |owner| owner.step(Event::Tick));
                 serve_calls(&local, &served);
                 mending::begin(&local);
                 tell_who_left(&local);
             }
+            () = others_ran(), if gather.looks() => looked = true,
             () = tokio::time::sleep_until(deadline) => {
                 with_owner(&local, |owner| owner.step(Event::Tick));
             }
@@ -87,20 +88,40 @@ pub(crate) async fn run<M: Machine>(
             }
         }
         let fatal = with_owner(&local, |owner| {
+            if gather.turn(Instant::now(), looked, owner.gathered()) {
+                owner.step(Event::Tick);
+            }
             owner.end_turn();
             owner.fatal.clone()
         });
         if fatal.is_some() {
             return fatal;
         }
-        if let Some(until) = drain_until {
-            let drained = front_is_done && with_owner(&local, |owner| owner.is_drained());
-            if drained || tokio::time::Instant::now() >= until {
-                debug!(drained, "stopped");
-                return None;
-            }
+        if drain_until.is_some_and(|until| is_drained(&local, until, front_is_done)) {
+            return None;
         }
     }
+}
+
+/// Whether a stopping node has nothing left to wait for, or waited long enough.
+fn is_drained<M: Machine>(
+    local: &Local<M>,
+    until: tokio::time::Instant,
+    front_is_done: bool,
+) -> bool {
+    let drained = front_is_done && with_owner(local, |owner| owner.is_drained());
+    let over = drained || tokio::time::Instant::now() >= until;
+    if over {
+        debug!(drained, "stopped");
+    }
+    over
+}
+
+/// Until the sockets were asked for more, and those that had some ran.
+async fn others_ran() {
+    // The first lets the runtime look at the sockets, the second lets the tasks run that it woke.
+    tokio::task::yield_now().await;
+    tokio::task::yield_now().await;
 }
 
 fn with_owner<M: Machine, R>(

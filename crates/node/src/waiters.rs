@@ -40,6 +40,11 @@ impl Queue {
         }
     }
 
+    /// Whether anybody waits for `lsn` or less.
+    fn awaits(&self, lsn: Lsn) -> bool {
+        self.by_lsn.first_key_value().is_some_and(|(first, _)| *first <= lsn)
+    }
+
     pub(crate) fn is_empty(&self) -> bool {
         self.by_lsn.is_empty()
     }
@@ -69,6 +74,11 @@ impl Waiters {
                 queue.wake(reached(*level));
             }
         }
+    }
+
+    /// Whether anybody waits for a level of `lsn` or less.
+    pub(crate) fn awaits(&self, lsn: Lsn) -> bool {
+        self.levels.iter().any(|(_, queue)| queue.awaits(lsn))
     }
 
     pub(crate) fn wake_all(&mut self) {

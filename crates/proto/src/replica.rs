@@ -96,7 +96,7 @@ impl Default for Limits {
 pub enum Event {
     /// The process has just started. The first event of a replica's life.
     Start,
-    /// Time passed, or proposals wait to be sent.
+    /// Time passed, or what was proposed is to be appended and sent.
     Tick,
     /// A link to a peer is up.
     Connected(NodeId),
@@ -319,7 +319,7 @@ impl Replica {
         }
         match event {
             Event::Start => self.on_start(),
-            Event::Tick => {}
+            Event::Tick => self.close_batch(),
             Event::Connected(peer) => self.on_connected(peer),
             Event::Disconnected(peer) => self.on_disconnected(peer),
             Event::Message { from, envelope } => self.on_message(from, envelope),

@@ -174,7 +174,8 @@ impl Replica {
     }
 
     /// Gives an entry its place at the end of the log. `bytes` is the size of what `write` will
-    /// write; `wall_ms` is the time that the entry carries. It is sent with the next event.
+    /// write; `wall_ms` is the time that the entry carries. It gathers with others until the
+    /// next [`super::Event::Tick`] or until a batch is full.
     ///
     /// # Errors
     /// Why nothing was appended.
@@ -211,8 +212,17 @@ impl Replica {
         Ok(id)
     }
 
+    /// What was proposed and gathers: the last entry that was given a place, and bytes.
+    #[must_use]
+    pub fn gathered(&self) -> (Lsn, usize) {
+        match &self.role {
+            Role::Primary(primary) => (primary.builder.last().lsn, primary.builder.len()),
+            Role::Follower(_) | Role::Recovering(_) | Role::Halted => (self.log.last().lsn, 0),
+        }
+    }
+
     /// Moves what was proposed into the log.
-    fn close_batch(&mut self) {
+    pub(super) fn close_batch(&mut self) {
         let now = self.now;
         let Role::Primary(primary) = &mut self.role else { return };
         let Some(batch) = primary.builder.take() else { return };
@@ -224,7 +234,6 @@ impl Replica {
     }
 
     pub(super) fn settle_primary(&mut self) {
-        self.close_batch();
         let now = self.now;
         let Role::Primary(primary) = &mut self.role else { return };
         let alone = self.planted.is(Mutation::StableFromOwnDisk);
