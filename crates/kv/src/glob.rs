@@ -3,8 +3,8 @@
 //! Iterative: on a mismatch it goes back to the last star only, which is enough, and counts its
 //! steps, so that no pattern holds the thread for long.
 
-/// Steps that one match may take.
-const STEPS_MAX: u32 = 1 << 20;
+/// Steps that one match may take: bytes of the pattern that are looked at, again for each try.
+const STEPS_MAX: usize = 1 << 20;
 
 /// Whether letters of both cases are the same.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -27,7 +27,9 @@ pub struct TooCostly;
 pub fn glob(pattern: &[u8], text: &[u8], case: Case) -> Result<bool, TooCostly> {
     let (mut rest, mut left) = (pattern, text);
     let mut star: Option<(&[u8], &[u8])> = None; // the pattern behind the last star, and its text
-    for _ in 0..STEPS_MAX {
+    let mut steps = 0;
+    while steps < STEPS_MAX {
+        steps += 1;
         if let Some(behind) = rest.strip_prefix(b"*") {
             star = Some((behind, left));
             rest = behind;
@@ -36,11 +38,14 @@ pub fn glob(pattern: &[u8], text: &[u8], case: Case) -> Result<bool, TooCostly> 
         if rest.is_empty() && left.is_empty() {
             return Ok(true);
         }
-        if let Some((&byte, after)) = left.split_first()
-            && let Some(behind) = one(rest, byte, case)
-        {
-            (rest, left) = (behind, after);
-            continue;
+        if let Some((&byte, after)) = left.split_first() {
+            let (matches, behind) = one(rest, byte, case);
+            // A class is as costly as it is long.
+            steps += rest.len() - behind.len();
+            if matches {
+                (rest, left) = (behind, after);
+                continue;
+            }
         }
         // The last star takes one byte more.
         let Some((behind, [_, from @ ..])) = star else { return Ok(false) };
@@ -50,17 +55,16 @@ pub fn glob(pattern: &[u8], text: &[u8], case: Case) -> Result<bool, TooCostly> 
     Err(TooCostly)
 }
 
-/// Matches one byte against the head of a pattern; returns the pattern behind it.
-fn one(pattern: &[u8], byte: u8, case: Case) -> Option<&[u8]> {
-    let (matches, behind) = match pattern {
+/// Matches one byte against the head of a pattern; returns the pattern behind it, too.
+fn one(pattern: &[u8], byte: u8, case: Case) -> (bool, &[u8]) {
+    match pattern {
         [b'?', behind @ ..] => (true, behind),
         [b'[', behind @ ..] => class(behind, byte, case),
         [b'\\', literal, behind @ ..] | [literal, behind @ ..] => {
             (same(*literal, byte, case), behind)
         }
         [] => (false, pattern),
-    };
-    matches.then_some(behind)
+    }
 }
 
 fn same(one: u8, other: u8, case: Case) -> bool {

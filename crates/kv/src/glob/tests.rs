@@ -68,6 +68,10 @@ fn a_costly_pattern_is_given_up() {
     assert_eq!(glob(&pattern, &text, Case::Sensitive), Ok(true));
     let long = [&b"*"[..], &b"a".repeat(2_000), b"b"].concat();
     assert_eq!(glob(&long, &text, Case::Sensitive), Err(TooCostly));
+    // A few steps over a class that is long.
+    let class = [&b"*["[..], &b"x".repeat(10_000), b"]"].concat();
+    assert_eq!(glob(&class, text.get(..50).expect("longer"), Case::Sensitive), Ok(false));
+    assert_eq!(glob(&class, &text, Case::Sensitive), Err(TooCostly));
 }
 
 /// The plain recursive rule, for short texts.
@@ -76,7 +80,8 @@ fn model(pattern: &[u8], text: &[u8]) -> bool {
         [] => text.is_empty(),
         [b'*', behind @ ..] => (0..=text.len()).any(|from| model(behind, &text[from..])),
         _ => text.split_first().is_some_and(|(&byte, after)| {
-            one(pattern, byte, Case::Sensitive).is_some_and(|behind| model(behind, after))
+            let (matches, behind) = one(pattern, byte, Case::Sensitive);
+            matches && model(behind, after)
         }),
     }
 }
