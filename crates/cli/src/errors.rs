@@ -115,6 +115,9 @@ codes! {
     State = "X0310", Integrity, "the node's state on disk cannot be understood",
         "A snapshot or the hard state has sound checksums, but its content makes no sense to this version.",
         "Run the version that wrote it, or move the data directory aside and start with an empty one.";
+    DamagedAlone = "X0311", Integrity, "entries are damaged and no other node has them",
+        "A checksum does not match, and the node is the only one of its cluster. It does not serve what it can't vouch for. Nothing was cut.",
+        "Keep the directory: `antiphon log verify DIR` shows the places. Restore a copy of it.";
     Halted = "X0401", Failed, "the node stopped itself",
         "Going on could have lost acknowledged writes, or mixed two histories. The others go on if they are enough.",
         "The log above says what happened; `antiphon status` shows the others.";

@@ -1,6 +1,6 @@
 //! Errors of the node: why it can't start, why it stopped.
 
-use antiphon_proto::{EntryId, Halt};
+use antiphon_proto::{EntryId, Halt, Lsn};
 use antiphon_store::StoreError;
 
 use crate::machine::ApplyError;
@@ -11,6 +11,9 @@ pub enum Fatal {
     /// The disk failed. What it holds of the last write is not known, so it is not tried again.
     #[error("the disk failed: {0}")]
     Disk(String),
+    /// Bytes on disk are not what was written, and no other node has them.
+    #[error("{0}; there is no other node to fetch it from")]
+    Alone(String),
     /// The disk is full. What was acknowledged is on it.
     #[error("the disk is full: {0}")]
     Full(String),
@@ -57,6 +60,14 @@ pub enum StartError {
     /// The data directory can't be used.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// Entries are damaged, and no other node has them. Nothing was cut.
+    #[error("entries {first} to {last} are damaged and there is no other node to fetch them from")]
+    Alone {
+        /// The first of them.
+        first: Lsn,
+        /// The last of them.
+        last: Lsn,
+    },
     /// The state could not be restored from its snapshot.
     #[error("the snapshot at entry {at} can't be restored: {error}")]
     Restore {

@@ -52,7 +52,7 @@ impl<M: Machine> Owner<M> {
         let text = damage.to_string();
         let others = self.replica.config().voters.len() > 1;
         let Some((shard, lsn, _)) = damage.entries.filter(|_| others) else {
-            self.fail(Fatal::Disk(format!("{text}; there is no other node to fetch it from")));
+            self.fail(Fatal::Alone(text));
             return;
         };
         let open = self.mending.open.get_or_insert_with(|| {

@@ -45,7 +45,7 @@ pub(crate) fn run(args: &HelpArgs, screen: &mut Screen) -> anyhow::Result<Exit> 
     let mut found = &mut command;
     for word in &args.of {
         let unknown = || {
-            let what = format!("there is no command {word} in {}", args.of.join(" "));
+            let what = format!("there is no command {word:?}");
             Problem::usage(what, "`antiphon help` lists the commands.")
         };
         found = found.find_subcommand_mut(word).ok_or_else(unknown)?;

@@ -134,6 +134,7 @@ impl Signals {
 pub(crate) fn explained(error: &ServeError) -> Problem {
     let code = match error {
         ServeError::Node(StartError::Store(error)) => return store_problem(error),
+        ServeError::Node(StartError::Alone { .. }) => Code::DamagedAlone,
         ServeError::Node(StartError::Links(_)) => Code::Links,
         ServeError::Node(StartError::Restore { .. } | StartError::State { .. }) => Code::State,
         ServeError::Node(StartError::Config(_)) | ServeError::Listen(ListenError::Config(_)) => {
@@ -154,6 +155,7 @@ pub(crate) fn explained(error: &ServeError) -> Problem {
 pub(crate) fn stopped(fatal: &Fatal) -> Problem {
     let code = match fatal {
         Fatal::Disk(_) => Code::Disk,
+        Fatal::Alone(_) => Code::DamagedAlone,
         Fatal::Full(_) => Code::Full,
         Fatal::Halted(_) => Code::Halted,
         Fatal::Links | Fatal::Front => Code::Fault,

@@ -19,13 +19,7 @@ pub(super) fn set_aside(
     alone: bool,
 ) -> Result<Lsn, StartError> {
     if alone {
-        return Err(StartError::State {
-            what: "the log",
-            why: format!(
-                "entries {first} to {last} are damaged and there is no other node to fetch them \
-                 from; keep the directory, `antiphon log verify` shows the places"
-            ),
-        });
+        return Err(StartError::Alone { first, last });
     }
     let end = committer.reader().bounds(shard).last.id.lsn;
     let owed = end.max(last).max(promise.owed);

@@ -132,6 +132,25 @@ fn replies_over_the_hard_limit_end_the_connection() {
 }
 
 #[test]
+fn a_stranger_that_takes_no_replies_is_cut_off_early() {
+    local(async {
+        let config = Config { password: Some(Password::of("secret")), ..config() };
+        assert_eq!(config.limits.stranger_output_bytes, 64 << 10);
+        assert!(config.limits.output_soft_bytes > config.limits.stranger_output_bytes);
+        let node = Node::start(&Fake::primary(), config).await;
+        let stream = tokio::net::TcpStream::connect(node.address).await.expect("the port is open");
+        let batch = b"x\r\n".repeat(10_000);
+        // More than the sockets hold, until the server has enough of it.
+        until(|| {
+            drop(stream.try_write(&batch));
+            refused(&node, Refusal::OutputTooLong) == 1
+        })
+        .await;
+        assert!(node.server.stats().client_bytes.get() < 1 << 20, "far from what others may take");
+    });
+}
+
+#[test]
 fn a_killed_client_is_gone_at_once() {
     local(async {
         let node = Node::usual().await;

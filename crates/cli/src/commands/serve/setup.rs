@@ -11,6 +11,10 @@ use antiphon_server::{ClientLimits, Config, Password, Setup, TlsFiles};
 use crate::config::{ByteLen, Listen, NodeConfig, RespOptions, TransportKind};
 use crate::errors::{Code, Coded, Problem, certificate_problem};
 
+/// A password is kept as its SHA-256, which is safe only for what nobody can guess: 128 bits in
+/// hexadecimal digits or in base 64 are longer.
+const PASSWORD_BYTES_MIN: usize = 20;
+
 /// Everything that a node needs to serve.
 ///
 /// # Errors
@@ -151,6 +155,13 @@ fn password(resp: &RespOptions) -> anyhow::Result<Option<Password>> {
     if text.is_empty() {
         let what = format!("the password in {} is empty", path.display());
         return Err(Problem::new(Code::Password, what).into());
+    }
+    if text.len() < PASSWORD_BYTES_MIN {
+        tracing::warn!(
+            "the password in {} is short: what is kept of it can be guessed fast, use the output of \
+             `openssl rand -base64 32`",
+            path.display()
+        );
     }
     Ok(Some(Password::of(text)))
 }
