@@ -143,6 +143,8 @@ fn register() -> io::Result<()> {
         active: config(Shape::Star),
         pending: Some(Config { epoch: Epoch::new(10), ..config(Shape::Chain) }),
         auto_failover: true,
+        appointed: None,
+        stores: [(NodeId::new(1), StoreUuid::new(2))].into(),
         last_recovery: None,
     }));
     let mut machine = Machine::new();

@@ -25,9 +25,9 @@ pub use machine::{
 };
 pub use memory::{MemoryRegister, MemoryWatch};
 pub use record::{
-    ADDRESSES_MAX, Cause, ClusterRecord, ClusterUuid, FORMER_STORES_MAX, HistoryRow, Key, Loss,
-    NodeRecord, Pause, RECORD_BYTES_MAX, Record, RecordError, RecoveryReport, Role, SealedVoter,
-    ShardRecord, TEXT_BYTES_MAX, Version, Versioned, WallMs,
+    ADDRESSES_MAX, Appointment, Cause, ClusterRecord, ClusterUuid, FORMER_STORES_MAX, HistoryRow,
+    Key, Loss, NodeRecord, Pause, RECORD_BYTES_MAX, Record, RecordError, RecoveryReport, Role,
+    SealedVoter, ShardRecord, TEXT_BYTES_MAX, Version, Versioned, WallMs,
 };
 pub use register::{
     ConfigRegister, RegisterError, RegisterNodeError, RegisterWatch, register_node,

@@ -3,6 +3,7 @@
 
 mod codec;
 
+use std::collections::BTreeMap;
 use std::fmt;
 
 use antiphon_proto::{Config, EntryId, Epoch, Incarnation, NodeId, ShardId, StoreUuid};
@@ -248,6 +249,12 @@ pub struct ShardRecord {
     pub pending: Option<Config>,
     /// Whether a failover may begin by itself.
     pub auto_failover: bool,
+    /// The one run of the primary that may append in the active epoch. Another run of it may not,
+    /// however soon it is there: it could use an entry's identity again.
+    pub appointed: Option<Appointment>,
+    /// The data directory with which each voter counts. Another has not what the voter
+    /// acknowledged, until it has caught up and is named here.
+    pub stores: BTreeMap<NodeId, StoreUuid>,
     /// How the present primary was found, if there was ever need to find one.
     pub last_recovery: Option<RecoveryReport>,
 }
@@ -258,6 +265,17 @@ impl ShardRecord {
     pub fn newest_epoch(&self) -> Epoch {
         self.pending.as_ref().map_or(self.active.epoch, |pending| pending.epoch)
     }
+}
+
+/// Who may append in an epoch: one run of a node, behind one end of its log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Appointment {
+    /// Who.
+    pub node: NodeId,
+    /// Its run.
+    pub incarnation: Incarnation,
+    /// The end of its log when it was chosen.
+    pub end: EntryId,
 }
 
 /// Why the primary or the membership of a shard changed.

@@ -47,7 +47,14 @@ pub(crate) fn config(shard: u32, epoch: u64) -> Config {
 
 pub(crate) fn shard(shard: u32, epoch: u64) -> ShardRecord {
     let active = config(shard, epoch);
-    ShardRecord { active, pending: None, auto_failover: true, last_recovery: None }
+    ShardRecord {
+        active,
+        pending: None,
+        auto_failover: true,
+        appointed: None,
+        stores: [1, 2, 3].map(|node| (NodeId::new(node), StoreUuid::new(node.into()))).into(),
+        last_recovery: None,
+    }
 }
 
 pub(crate) fn report() -> RecoveryReport {

@@ -2,8 +2,8 @@
 //! change there is a change of the format: it needs a new version number.
 
 use antiphon_control::{
-    Cause, ClusterRecord, ClusterUuid, Command, HistoryRow, Loss, Machine, NodeRecord, Outcome,
-    Pause, Record, RecoveryReport, Role, SealedVoter, ShardRecord, Version, WallMs,
+    Appointment, Cause, ClusterRecord, ClusterUuid, Command, HistoryRow, Loss, Machine, NodeRecord,
+    Outcome, Pause, Record, RecoveryReport, Role, SealedVoter, ShardRecord, Version, WallMs,
 };
 use antiphon_proto::{
     Config, EntryId, Epoch, Incarnation, Lsn, Member, NodeId, Policy, Shape, ShardId, StoreUuid,
@@ -72,6 +72,12 @@ fn shard() -> Record {
         pending: Some(Config { epoch: Epoch::new(5), ..active.clone() }),
         active,
         auto_failover: true,
+        appointed: Some(Appointment {
+            node: NodeId::new(1),
+            incarnation: Incarnation::new(2),
+            end: id(3, 10),
+        }),
+        stores: [(NodeId::new(1), StoreUuid::new(0xB))].into(),
         last_recovery: Some(RecoveryReport {
             epoch: Epoch::new(4),
             from: NodeId::new(2),

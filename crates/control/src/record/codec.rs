@@ -2,14 +2,14 @@
 //! limit, so that a record that was read can be written again.
 
 use antiphon_proto::{
-    Config, EntryId, Epoch, Incarnation, Lsn, NodeId, ShardId, StoreUuid, VOTERS_MAX,
+    Config, EntryId, Epoch, Incarnation, Lsn, NODES_MAX, NodeId, ShardId, StoreUuid, VOTERS_MAX,
 };
 use prost::Message as _;
 
 use super::{
-    ADDRESSES_MAX, Cause, ClusterRecord, ClusterUuid, FORMER_STORES_MAX, HistoryRow, Key, Loss,
-    NodeRecord, Pause, RECORD_BYTES_MAX, Record, RecoveryReport, Role, SealedVoter, ShardRecord,
-    TEXT_BYTES_MAX, WallMs,
+    ADDRESSES_MAX, Appointment, Cause, ClusterRecord, ClusterUuid, FORMER_STORES_MAX, HistoryRow,
+    Key, Loss, NodeRecord, Pause, RECORD_BYTES_MAX, Record, RecoveryReport, Role, SealedVoter,
+    ShardRecord, TEXT_BYTES_MAX, WallMs,
 };
 
 /// The greatest epoch, position and incarnation that is read: adding to it never overflows.
@@ -90,6 +90,18 @@ struct WireShard {
     auto_failover: bool,
     #[prost(message, optional, tag = "4")]
     last_recovery: Option<WireReport>,
+    #[prost(message, optional, tag = "5")]
+    appointed: Option<WireSealedVoter>,
+    #[prost(message, repeated, tag = "6")]
+    stores: Vec<WireStore>,
+}
+
+#[derive(Clone, PartialEq, prost::Message)]
+struct WireStore {
+    #[prost(uint64, tag = "1")]
+    node: u64,
+    #[prost(bytes = "vec", tag = "2")]
+    store: Vec<u8>,
 }
 
 #[derive(Clone, PartialEq, prost::Message)]
@@ -359,7 +371,19 @@ impl From<&ShardRecord> for WireShard {
             pending: shard.pending.as_ref().map(Config::encode),
             auto_failover: shard.auto_failover,
             last_recovery: shard.last_recovery.as_ref().map(WireReport::from),
+            appointed: shard.appointed.map(|run| WireSealedVoter {
+                node: run.node.get(),
+                incarnation: run.incarnation.get(),
+                last: run.end.into(),
+            }),
+            stores: shard.stores.iter().map(WireStore::from).collect(),
         }
+    }
+}
+
+impl From<(&NodeId, &StoreUuid)> for WireStore {
+    fn from((node, store): (&NodeId, &StoreUuid)) -> Self {
+        Self { node: node.get(), store: store.get().to_le_bytes().to_vec() }
     }
 }
 
@@ -367,7 +391,20 @@ impl TryFrom<WireShard> for ShardRecord {
     type Error = RecordError;
 
     fn try_from(wire: WireShard) -> Result<Self, RecordError> {
+        if wire.stores.len() > NODES_MAX {
+            return Err(RecordError::TooLong("stores"));
+        }
+        let store = |it: &WireStore| Ok((some_node(it.node)?, StoreUuid::new(wide(&it.store)?)));
+        let run = |run: WireSealedVoter| {
+            Ok(Appointment {
+                node: some_node(run.node)?,
+                incarnation: Incarnation::new(number(run.incarnation)?),
+                end: run.last.try_into()?,
+            })
+        };
         let record = Self {
+            appointed: wire.appointed.map(run).transpose()?,
+            stores: wire.stores.iter().map(store).collect::<Result<_, RecordError>>()?,
             active: config(&wire.active)?,
             pending: wire.pending.as_deref().map(config).transpose()?,
             auto_failover: wire.auto_failover,
@@ -376,6 +413,10 @@ impl TryFrom<WireShard> for ShardRecord {
         let follows = |pending: &Config| {
             pending.shard == record.active.shard && pending.epoch > record.active.epoch
         };
+        let stranger = |run: &Appointment| run.node != record.active.primary;
+        if record.appointed.as_ref().is_some_and(stranger) {
+            return Err(malformed("another node than the primary is appointed"));
+        }
         if !record.pending.as_ref().is_none_or(follows) {
             return Err(malformed("the pending configuration does not follow the active one"));
         }

@@ -23,6 +23,17 @@ fn records_come_back() {
     let mut whole = shard(7, 4);
     whole.pending = Some(config(7, 5));
     whole.last_recovery = Some(report());
+    let run = crate::Appointment {
+        node: antiphon_proto::NodeId::new(1),
+        incarnation: antiphon_proto::Incarnation::new(3),
+        end: crate::samples::id(3, 9),
+    };
+    whole.appointed = Some(run);
+    let other = crate::Appointment { node: antiphon_proto::NodeId::new(2), ..run };
+    refused(&Record::Shard(Box::new(crate::ShardRecord {
+        appointed: Some(other),
+        ..whole.clone()
+    })));
     check(Record::Shard(Box::new(whole)));
 }
 
