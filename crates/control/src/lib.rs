@@ -10,6 +10,7 @@ mod machine;
 mod memory;
 #[cfg(feature = "raft")]
 mod raft;
+mod reconfigure;
 mod record;
 mod register;
 #[cfg(test)]
@@ -24,6 +25,10 @@ pub use machine::{
     Change, Compacted, HISTORY_KEPT, Machine, NODES_KEPT_MAX, SHARDS_MAX, SNAPSHOT_BYTES_MAX,
 };
 pub use memory::{MemoryRegister, MemoryWatch};
+pub use reconfigure::{
+    Declined, NodeTrait, Order, Person, Plan, Probed, Promise, Reconfigurator, ReconfigureEffect,
+    ReconfigureEvent, ReconfigureOptions, SealRefusal,
+};
 pub use record::{
     ADDRESSES_MAX, Appointment, Cause, ClusterRecord, ClusterUuid, FORMER_STORES_MAX, HistoryRow,
     Key, Loss, NodeRecord, Pause, RECORD_BYTES_MAX, Record, RecordError, RecoveryReport, Role,
