@@ -18,7 +18,7 @@ pub(crate) const EDGES: [(&str, &[&str]); 9] = [
     ("server", &["node", "control", "net", "store", "kv", "proto"]),
     ("node", &["control", "net", "store", "kv", "proto"]),
     ("control", &["net", "proto"]),
-    ("sim", &["store", "kv", "proto"]),
+    ("sim", &["control", "store", "kv", "proto"]),
     ("net", &["proto"]),
     ("store", &["proto"]),
     ("kv", &["proto"]),
@@ -53,6 +53,10 @@ pub(crate) struct Package {
     uses: BTreeSet<String>,
     /// Those of them that end up in what is built from it.
     ships: BTreeSet<String>,
+    /// Those of them that only one of its features brings.
+    optional: BTreeSet<String>,
+    /// Those of them that it uses without any of their features.
+    bare: BTreeSet<String>,
 }
 
 /// The workspace's packages and all that they rest on.
@@ -91,7 +95,38 @@ impl Graph {
                 }
             }
         }
+        for package in &metadata.packages {
+            graph.note_features(package);
+        }
         Ok(graph)
+    }
+
+    /// Cargo resolves the features of all members together. What one of them alone gets is less:
+    /// without a feature of a package, it does not get what that feature brings.
+    fn note_features(&mut self, package: &cargo_metadata::Package) {
+        let named: Vec<_> = package.dependencies.iter().collect();
+        let Some(uses) = self.packages.get(&key(&package.id)).map(|known| known.ships.clone())
+        else {
+            return;
+        };
+        for used in uses {
+            let declared = |of: &dyn Fn(&cargo_metadata::Dependency) -> bool| {
+                let same = |it: &&&cargo_metadata::Dependency| {
+                    it.kind == DependencyKind::Normal && it.name == self.name(&used)
+                };
+                let mut all = named.iter().filter(same).peekable();
+                all.peek().is_some() && all.all(|it| of(it))
+            };
+            let optional = declared(&|it| it.optional);
+            let bare = declared(&|it| !it.uses_default_features && it.features.is_empty());
+            let Some(known) = self.packages.get_mut(&key(&package.id)) else { return };
+            if optional {
+                known.optional.insert(used.clone());
+            }
+            if bare {
+                known.bare.insert(used);
+            }
+        }
     }
 
     fn member(&self, folder: &str) -> Option<(&str, &Package)> {
@@ -106,21 +141,28 @@ impl Graph {
         self.packages.get(key).map_or(key, |package| package.name.as_str())
     }
 
-    /// The way from one package to another through what ships; empty when there is none.
+    /// The way from one package to another through what ships; empty when there is none. A package
+    /// that is used without its features ships without what they bring.
     fn way<'a>(&'a self, from: &'a str, to: &str) -> Vec<&'a str> {
-        let mut came_from: BTreeMap<&str, &str> = BTreeMap::new();
-        let mut open = vec![from];
-        while let Some(here) = open.pop() {
+        let mut came_from: BTreeMap<(&str, bool), (&str, bool)> = BTreeMap::new();
+        let mut open = vec![(from, false)];
+        while let Some((here, bare)) = open.pop() {
             if self.name(here) == to && here != from {
-                let steps = std::iter::successors(Some(here), |at| came_from.get(at).copied());
-                let mut way: Vec<_> = steps.map(|step| self.name(step)).collect();
+                let at = |at: &(&'a str, bool)| came_from.get(at).copied();
+                let mut way: Vec<_> = std::iter::successors(Some((here, bare)), at)
+                    .map(|(step, _)| self.name(step))
+                    .collect();
                 way.reverse();
                 return way;
             }
-            let next = self.packages.get(here).map(|package| &package.ships);
-            for next in next.into_iter().flatten() {
-                if next != from && !came_from.contains_key(next.as_str()) {
-                    came_from.insert(next, here);
+            let Some(package) = self.packages.get(here) else { continue };
+            let shipped = package.ships.iter();
+            for next in shipped.filter(|next| !(bare && package.optional.contains(*next))) {
+                // Features are ours to judge; a foreign package's are as cargo resolved them.
+                let ours = self.members.contains(next);
+                let next = (next.as_str(), ours && package.bare.contains(next));
+                if next.0 != from && !came_from.contains_key(&next) {
+                    came_from.insert(next, (here, bare));
                     open.push(next);
                 }
             }

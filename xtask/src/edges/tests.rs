@@ -60,6 +60,17 @@ fn tokio_under_the_pure_crates_is_reported_with_its_way() {
     finds(&deep, "crates/sim", "-> antiphon-proto -> tokio");
 }
 
+/// The register's consensus library needs tokio; without that feature the crate is pure.
+#[test]
+fn what_a_feature_brings_counts_where_the_feature_is_wanted() {
+    let mut with = with_edge("sim", "control");
+    finds(&with, "crates/sim", "-> antiphon-control -> ");
+    let (sim, control) =
+        (with.member("sim").unwrap().0.to_owned(), with.member("control").unwrap().0.to_owned());
+    with.packages.get_mut(&sim).unwrap().bare.insert(control);
+    assert_eq!(check(&with), []);
+}
+
 #[test]
 fn a_package_in_the_wrong_crate_is_reported() {
     finds(&with_foreign("server", "s2n-quic"), "server", "may not name s2n-quic");
@@ -80,7 +91,7 @@ const DRAWN: &str = "
 cli ─► server ─► node ─► control ─► net ─► proto
                   ├────► store ──────────► proto
                   └────► kv ─────────────► proto
-sim ─► store, kv
+sim ─► control, store, kv
 ```
 ";
 
@@ -95,7 +106,7 @@ fn the_drawing_is_read() {
     let arrows = drawing::arrows(DRAWN);
     let has = |from: &str, to: &str| arrows.contains(&(from.to_owned(), to.to_owned()));
     assert!(has("cli", "server") && has("node", "store") && has("node", "kv") && has("sim", "kv"));
-    assert_eq!(arrows.len(), 11);
+    assert_eq!(arrows.len(), 12);
     assert_eq!(drawing::check(&page(DRAWN)), []);
 }
 
@@ -105,8 +116,8 @@ fn a_wrong_drawing_is_reported() {
         let text = DRAWN.replace(from, to);
         drawing::check(&page(&text)).iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")
     };
-    assert!(wrong("sim ─► store, kv", "").contains("does not lead from sim to store"));
-    assert!(wrong("sim ─► store", "sim ─► node, store").contains("draws sim ─► node"));
+    assert!(wrong("sim ─► control, store, kv", "").contains("does not lead from sim to store"));
+    assert!(wrong("sim ─► control", "sim ─► node, control").contains("draws sim ─► node"));
     assert!(wrong("└────► kv", "└────► cli").contains("draws node ─► cli"));
     assert!(
         drawing::check(&Tree::default()).iter().any(|problem| problem.what.contains("missing"))
