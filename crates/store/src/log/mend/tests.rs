@@ -159,6 +159,32 @@ fn a_crash_while_mending_leaves_it_whole_or_found() {
     assert!(found > 0, "a crash between removal and writing is met");
 }
 
+#[test]
+fn the_header_of_a_group_is_made_again() {
+    let disk = SimDisk::new(1);
+    let wide = Options { index_bytes: 64 << 10, ..options() };
+    let open = |disk: &SimDisk| try_open(Arc::new(disk.clone()), &dir(), &wide).unwrap();
+    let mut committer = open(&disk).into_committer();
+    let mut maker = Maker::new(SHARD);
+    run(&mut committer, (0..12).map(|_| maker.op(2, 40)));
+    committer.close().unwrap();
+    let whole = open(&disk.fork()).reader();
+    let path = segments(&disk).remove(0);
+    let bytes = disk.bytes(&path).unwrap();
+    // A header's sector, the first group's, and then those that the stretch leads through.
+    for group in 1..11 {
+        for byte in 0..64 {
+            let disk = disk.fork();
+            let store = open(&disk);
+            disk.rot(&path, 512 * (1 + group) + byte, 0x20).unwrap();
+            let (shard, at) = damaged(&store.reader()).unwrap();
+            assert_eq!((shard, at), (SHARD, lsn(2 * group + 1)));
+            assert_eq!(mend_all(&store, &whole), Ok(1), "group {group} byte {byte}");
+            assert_eq!(disk.bytes(&path).unwrap(), bytes);
+        }
+    }
+}
+
 /// A copy with the same start and another history behind it.
 fn other_history(stretch: &Stretch, whole: &LogReader) -> Batch {
     let before = whole.position(stretch.shard, stretch.first.prev()).unwrap();
