@@ -167,7 +167,7 @@ fn configurations() -> io::Result<()> {
     write(
         "config",
         "hard",
-        &HardState { promised: Epoch::new(11), config, owed: Lsn::ZERO }.encode(),
+        &HardState { promised: Epoch::new(11), config, owed: Lsn::ZERO, established: true }.encode(),
     )?;
     write("node_config", "annotated", antiphon_cli::config::annotated().as_bytes())
 }
@@ -203,6 +203,7 @@ fn messages() -> io::Result<()> {
                 incarnation,
                 store,
                 amnesiac: false,
+                blank: false,
                 config: config(Shape::Star),
             }),
         ),

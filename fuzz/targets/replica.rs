@@ -196,6 +196,7 @@ impl Node {
                 incarnation: Incarnation::new(dice.number()),
                 store: StoreUuid::new(u128::from(dice.number())),
                 amnesiac: dice.byte() > 200,
+                blank: dice.byte() > 200,
                 config: self.other_config(dice),
             }),
             7 => Message::SealRefused,

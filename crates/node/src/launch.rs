@@ -203,16 +203,7 @@ async fn open<M: Machine>(
     let transport = AnyTransport::bind(config.transport.clone()).await;
     let transport = Arc::new(transport.map_err(|error| StartError::Links(with_causes(&error)))?);
     let peer_address = transport.local_address();
-    let members = config.members.iter().filter(|member| member.node != config.node);
-    let members = members
-        .map(|member| Member { id: member.node, addresses: vec![member.peer.clone()] })
-        .collect();
-    let links = PeersConfig {
-        compression: config.compression,
-        compression_bytes_min: config.compression_bytes_min,
-        ..PeersConfig::new(members)
-    };
-    let (peers, events) = Peers::start(Arc::clone(&transport), links)
+    let (peers, events) = Peers::start(Arc::clone(&transport), links(config))
         .map_err(|error| StartError::Links(with_causes(&error)))?;
     let (progress, watched) = watch::channel(Progress::default());
     let log = LogSource::new(&disk, watched.clone());
@@ -239,6 +230,7 @@ async fn open<M: Machine>(
         links: BTreeMap::new(),
         level_at: BTreeMap::new(),
         level_mark: Lsn::ZERO,
+        waiting: None,
         snapshot_bytes: config.snapshot_bytes,
         snapshot_entries: config.snapshot_entries,
         retain_bytes: config.retain_bytes,
@@ -247,6 +239,19 @@ async fn open<M: Machine>(
     };
     let local = Local::new(owner, stop);
     Ok(Node { local, events, done, progress: watched, peer_address, log, transport })
+}
+
+/// To whom links are kept, and how.
+fn links(config: &NodeConfig) -> PeersConfig {
+    let members = config.members.iter().filter(|member| member.node != config.node);
+    let members = members
+        .map(|member| Member { id: member.node, addresses: vec![member.peer.clone()] })
+        .collect();
+    PeersConfig {
+        compression: config.compression,
+        compression_bytes_min: config.compression_bytes_min,
+        ..PeersConfig::new(members)
+    }
 }
 
 /// An error and what was behind it, in one line.

@@ -15,7 +15,7 @@ use std::time::Instant;
 use antiphon_net::{AnyTransport, PeerEvent, Peers};
 use antiphon_proto::{
     EntryId, Envelope, Event, Hlc, Kind, LogEnd, Lsn, Message, NodeId, ProposeError, Replica,
-    RoleStatus, Sessions, ShardId, Time,
+    RoleStatus, Sessions, ShardId, Time, Waiting,
 };
 use bytes::{Bytes, BytesMut};
 use tokio::sync::{Notify, watch};
@@ -61,6 +61,7 @@ pub(crate) struct Owner<M> {
     pub(crate) links: BTreeMap<NodeId, bool>,
     pub(crate) level_at: BTreeMap<NodeId, Time>, // when each child was last seen level
     pub(crate) level_mark: Lsn,                  // what was stable at the last upkeep
+    pub(crate) waiting: Option<Waiting>,         // as last logged
     pub(crate) snapshot_bytes: u64,
     pub(crate) snapshot_entries: u64,
     pub(crate) retain_bytes: u64,
@@ -247,6 +248,20 @@ impl<M: Machine> Owner<M> {
         self.snapshot_if_due();
         self.note_levels();
         self.expire_sessions();
+        self.say_waiting();
+    }
+
+    /// Logs for whom this primary waits, once for each change.
+    fn say_waiting(&mut self) {
+        let waiting = self.replica.waiting();
+        if waiting == self.waiting {
+            return;
+        }
+        match &waiting {
+            Some(waiting) => info!("{waiting}"),
+            None => info!("enough voters were seen"),
+        }
+        self.waiting = waiting;
     }
 
     /// Notes which children have all that was stable a moment ago.

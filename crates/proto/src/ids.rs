@@ -68,6 +68,9 @@ impl Lsn {
     /// Before the first entry.
     pub const ZERO: Self = Self(0);
 
+    /// Behind every entry that there can be: an end that nobody knows.
+    pub const MAX: Self = Self(u64::MAX);
+
     /// The one before this; 0 stays 0.
     #[must_use]
     pub const fn prev(self) -> Self {

@@ -29,7 +29,7 @@ pub use mutation::Mutation;
 pub use policy::{Explained, Policy, PolicyError, Rule, VOTERS_MAX, VoterSet};
 pub use replica::{
     ChildState, ChildStatus, Effect, Event, Fate, Halt, HardState, Identity, Limits, Load, LoadFor,
-    LogEnd, LogStart, ProposeError, Recovered, Replica, RoleStatus, Status,
+    LogEnd, LogStart, Missing, ProposeError, Recovered, Replica, RoleStatus, Status, Waiting,
 };
 pub use session::{
     ALL_REPLIES_BYTES_MAX, CLOSED_AT_ONCE_MAX, Closing, Executed, LoggedReply, REPLY_BYTES_MAX,

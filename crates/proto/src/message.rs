@@ -200,8 +200,11 @@ pub struct Sealed {
     pub incarnation: Incarnation,
     /// The sender's data directory.
     pub store: StoreUuid,
-    /// The log ends before what this node acknowledged once: it must not be counted.
+    /// The log ends before what this node acknowledged once, or may have acknowledged: it must
+    /// not be counted.
     pub amnesiac: bool,
+    /// The node has a new disk and took part in nothing since.
+    pub blank: bool,
     /// The newest configuration that the sender obeyed.
     pub config: Config,
 }

@@ -67,6 +67,16 @@ pub enum Mutation {
     SessionKeepsOverlay,
     /// Snapshots are written without the sessions.
     SessionsNotInSnapshot,
+    /// A voter with a new disk counts in a recovery.
+    BlankCounts,
+    /// A node that forgot counts again as soon as it hears where the primary's log ends.
+    DebtForgiven,
+    /// A parent that has not heard where the primary's log ends tells where its own does.
+    HeadGuessed,
+    /// The primary serves before it is on disk that it did.
+    ServeUnestablished,
+    /// A primary with a new disk goes on right behind the epochs that it hears of.
+    EpochsReused,
 }
 
 /// Which bug is planted, if any. Without the feature `mutations` there is never one.
@@ -97,7 +107,7 @@ impl Planted {
 #[cfg(feature = "mutations")]
 impl Mutation {
     /// All of them.
-    pub const ALL: [Self; 32] = [
+    pub const ALL: [Self; 37] = [
         Self::SkipRuleA,
         Self::ElectUnsafe,
         Self::KeepOwnLog,
@@ -130,5 +140,10 @@ impl Mutation {
         Self::SessionWindowOffByOne,
         Self::SessionKeepsOverlay,
         Self::SessionsNotInSnapshot,
+        Self::BlankCounts,
+        Self::DebtForgiven,
+        Self::HeadGuessed,
+        Self::ServeUnestablished,
+        Self::EpochsReused,
     ];
 }

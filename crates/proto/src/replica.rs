@@ -5,12 +5,14 @@
 //! in the order in which they were returned.
 
 mod children;
+mod debt;
 mod follower;
 mod hard;
 mod log;
 mod primary;
 mod recovery;
 mod status;
+mod waiting;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -21,8 +23,10 @@ pub use self::hard::HardState;
 pub use self::log::{LogEnd, LogStart};
 pub use self::primary::ProposeError;
 pub use self::status::{ChildStatus, Fate, RoleStatus, Status};
+pub use self::waiting::{Missing, Waiting};
 
 use self::children::Child;
+use self::debt::{Debt, Established};
 use self::follower::Follower;
 use self::log::LogView;
 use self::primary::Primary;
@@ -230,10 +234,11 @@ pub struct Replica {
     truncating: bool, // a cut of the log is under way
     cut_again: bool,  // a newer configuration came meanwhile and may cut more
     log: LogView,
-    amnesiac_to: Lsn, // acknowledged once; the node does not count while its log ends before it
-    stable: Lsn,      // can never be lost
-    applied: Lsn,     // applied <= stable, applied <= log.durable
-    applying: bool,   // a read for the state machine is under way
+    debt: Debt,
+    established: Established,
+    stable: Lsn,    // can never be lost
+    applied: Lsn,   // applied <= stable, applied <= log.durable
+    applying: bool, // a read for the state machine is under way
     role: Role,
     streams: u64, // names of streams handed out, never one twice
     links: BTreeSet<NodeId>,
@@ -253,7 +258,8 @@ enum Role {
 /// What a replica starts from: all of it was read from its disk.
 #[derive(Debug, Clone)]
 pub struct Recovered {
-    /// The newest hard state; none in a new data directory.
+    /// The newest hard state; none in a new data directory, whose node may have forgotten
+    /// anything.
     pub hard: Option<HardState>,
     /// The log.
     pub log: LogStart,
@@ -271,9 +277,11 @@ impl Replica {
     /// When the state lies outside of the log, which a driver never restores.
     #[must_use]
     pub fn new(me: Identity, config: Config, recovered: Recovered, limits: Limits) -> Self {
-        let (config, promised, owed) = match recovered.hard {
-            Some(hard) => (hard.config, hard.promised, hard.owed),
-            None => (config, Epoch::ZERO, Lsn::ZERO),
+        let debt = Debt::new(recovered.hard.as_ref(), recovered.acknowledged);
+        let established = Established::new(recovered.hard.as_ref());
+        let (config, promised) = match recovered.hard {
+            Some(hard) => (hard.config, hard.promised),
+            None => (config, Epoch::ZERO),
         };
         let log = LogView::new(recovered.log);
         assert!(log.base().lsn <= recovered.applied, "the log reaches back to the state");
@@ -291,13 +299,14 @@ impl Replica {
             obeyed: 0,
             truncating: false,
             cut_again: false,
-            amnesiac_to: recovered.acknowledged.max(owed),
+            debt,
+            established,
             stable: recovered.applied,
             applied: recovered.applied,
             applying: false,
             log,
-            streams: first_stream(me.incarnation),
-            role: Role::Follower(Follower::new(first_stream(me.incarnation))),
+            streams: first_stream(&me),
+            role: Role::Follower(Follower::new(first_stream(&me))),
             links: BTreeSet::new(),
             children: BTreeMap::new(),
             effects: Vec::new(),
@@ -340,6 +349,7 @@ impl Replica {
     /// Derives what follows from the state. Idempotent: with nothing new it says nothing.
     fn settle(&mut self) {
         if !matches!(self.role, Role::Halted) {
+            self.settle_debt();
             self.settle_role();
             self.settle_children();
             self.settle_apply();
@@ -372,8 +382,8 @@ impl Replica {
     fn on_connected(&mut self, peer: NodeId) {
         self.links.insert(peer);
         match &mut self.role {
-            Role::Primary(_) => self.send(peer, Message::Config(self.config.clone())),
-            Role::Recovering(recovery) => recovery.forget(peer),
+            Role::Primary(_) => self.tell_config(peer),
+            Role::Recovering(recovery) => recovery.came(peer),
             Role::Follower(_) | Role::Halted => {}
         }
     }
@@ -430,7 +440,7 @@ impl Replica {
         self.log.truncate(end);
         if !amnesiac {
             // What a configuration cut was never owed to anybody.
-            self.amnesiac_to = self.amnesiac_to.min(end.last.lsn);
+            self.debt.lower(end.last.lsn);
         }
         if std::mem::take(&mut self.cut_again) && matches!(self.role, Role::Follower(_)) {
             self.truncate(self.config.keep(self.log.runs(), self.log.base()));
@@ -507,16 +517,6 @@ impl Replica {
         self.effects.push(Effect::Send { to, envelope });
     }
 
-    /// Writes promise and configuration; returns the ticket that says when they are on disk.
-    fn persist(&mut self) -> u64 {
-        assert!(self.config.epoch <= self.promised, "a configuration is promised before it counts");
-        self.tickets += 1;
-        let owed = if self.is_amnesiac() { self.amnesiac_to } else { Lsn::ZERO };
-        let hard = HardState { promised: self.promised, config: self.config.clone(), owed };
-        self.effects.push(Effect::Persist { ticket: self.tickets, hard: hard.encode().into() });
-        self.tickets
-    }
-
     /// Cuts the log behind `keep`, if anything is there.
     fn truncate(&mut self, keep: Lsn) {
         let at = self.log.last();
@@ -531,26 +531,19 @@ impl Replica {
         }
     }
 
-    fn is_amnesiac(&self) -> bool {
-        if self.planted.is(Mutation::AmnesiacCounts) {
-            return false;
-        }
-        self.log.durable() < self.amnesiac_to
-    }
-
-    /// Whether the log holds all that this node acknowledged, so that it counts in a recovery.
-    fn is_whole(&self) -> bool {
-        let unreadable = self.log.is_unreadable() && !self.planted.is(Mutation::AmnesiacCounts);
-        !self.is_amnesiac() && !unreadable
-    }
-
     fn halt(&mut self, why: Halt) {
         self.role = Role::Halted;
         self.effects.push(Effect::Halt(why));
     }
 }
 
-/// Streams are named by run and count, so that no two of a node's lives share a name.
-fn first_stream(incarnation: Incarnation) -> u64 {
-    incarnation.get().wrapping_shl(24)
+/// Streams are named by directory, run and count, so that no two of a node's lives share a name:
+/// with a new disk a node counts its runs from 1 again.
+fn first_stream(me: &Identity) -> u64 {
+    let bytes = me.store.get().to_le_bytes();
+    // FNV-1a, so that directories with names close by do not meet in their runs.
+    let mixed = bytes.iter().fold(0xcbf2_9ce4_8422_2325, |mixed: u64, byte| {
+        (mixed ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3)
+    });
+    mixed.wrapping_add(me.incarnation.get()).wrapping_shl(24)
 }

@@ -119,7 +119,8 @@ fn a_configuration_has_these_bytes() {
 
 #[test]
 fn a_hard_state_has_these_bytes() {
-    let hard = HardState { promised: Epoch::new(8), config: config(["", ""]), owed: Lsn::new(9) };
+    let (promised, config) = (Epoch::new(8), config(["", ""]));
+    let hard = HardState { promised, config, owed: Lsn::new(9), established: false };
     assert_eq!(shown(&hard.encode()), shown(&bytes("hard state")));
     assert_eq!(HardState::decode(&bytes("hard state")), Ok(hard));
 }

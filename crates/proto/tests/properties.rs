@@ -116,7 +116,7 @@ proptest! {
     fn a_configuration_reads_back(config in config(), ahead in 0_u64..9) {
         prop_assert_eq!(Config::decode(&config.encode()), Ok(config.clone()));
         let promised = Epoch::new(config.epoch.get() + ahead);
-        let hard = HardState { promised, config, owed: Lsn::new(4) };
+        let hard = HardState { promised, config, owed: Lsn::new(4), established: true };
         prop_assert_eq!(HardState::decode(&hard.encode()), Ok(hard));
     }
 

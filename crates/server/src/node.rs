@@ -260,6 +260,7 @@ fn status(shard: &NodeShard, node: &NodeStatus) -> Status {
         name: format!("node-{}", node.node),
         primary,
         serving,
+        waiting: replica.waiting.as_ref().map(ToString::to_string),
         epoch: config.epoch,
         floor: config.floor,
         shape: shard.names.shape.clone(),

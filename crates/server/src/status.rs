@@ -15,6 +15,8 @@ pub struct Status {
     pub primary: bool,
     /// Whether it takes its role's traffic.
     pub serving: bool,
+    /// For whom a primary waits before it serves, in words.
+    pub waiting: Option<String>,
     /// The configuration obeyed.
     pub epoch: Epoch,
     /// The shard's floor.

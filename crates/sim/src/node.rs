@@ -17,7 +17,7 @@ pub(crate) struct Node {
     pub(crate) id: NodeId,
     pub(crate) clock: Clock,
     pub(crate) disk: SimDisk,
-    pub(crate) stores: u128, // data directories made so far
+    pub(crate) stores: u64, // data directories made so far
     pub(crate) truth: Truth,
     pub(crate) process: Option<Process>,
     pub(crate) life: u64, // grows with each process and with its end
@@ -36,8 +36,8 @@ pub(crate) struct Node {
 /// What happened to a node's disk.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Media {
-    pub(crate) hurt: bool,     // it was damaged or replaced
-    pub(crate) replaced: bool, // it is new and has not caught up since
+    pub(crate) hurt: bool,     // it was damaged
+    pub(crate) replaced: bool, // it replaces another and has not caught up since
     pub(crate) ill: bool,      // one of its operations was made to fail
 }
 

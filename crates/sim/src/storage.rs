@@ -202,10 +202,18 @@ pub(crate) const fn log_end(position: Position) -> LogEnd {
     LogEnd { last: position.id, chain: position.chain, hlc: position.hlc }
 }
 
+impl Truth {
+    /// Whether the node counts, for all that is on its disk: it owes nothing that its log lacks.
+    pub(crate) fn is_whole(&self) -> bool {
+        self.owed.is_some_and(|owed| owed <= self.end.lsn)
+    }
+}
+
 /// What the simulator knows to be on a node's disk, from what the store reported.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Truth {
-    pub(crate) end: EntryId,     // the log reaches at least here
-    pub(crate) promised: Epoch,  // the hard state is at least this
-    pub(crate) cut: Option<Lsn>, // a cut to here was under way when the process ended
+    pub(crate) end: EntryId,      // the log reaches at least here
+    pub(crate) promised: Epoch,   // the hard state is at least this
+    pub(crate) owed: Option<Lsn>, // by the hard state, if there is one
+    pub(crate) cut: Option<Lsn>,  // a cut to here was under way when the process ended
 }

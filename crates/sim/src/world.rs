@@ -320,8 +320,9 @@ fn node(plan: &Plan, at: usize, dice: &mut Rng) -> Node {
 }
 
 /// The name of a node's next data directory.
-fn fresh_store(node: &Node) -> StoreUuid {
-    StoreUuid::new((u128::from(node.id.get()) << 64) | (node.stores + 1))
+fn fresh_store(node: &Node, seed: u64) -> StoreUuid {
+    let mut dice = Rng::new(seed ^ node.stores << 32, 6 + node.id.get());
+    StoreUuid::new(u128::from(dice.next()) << 64 | u128::from(dice.next()))
 }
 
 impl Outcome {

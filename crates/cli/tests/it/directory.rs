@@ -7,7 +7,8 @@ use std::time::{Duration, Instant};
 use antiphon_proto::crc32c;
 use rustix::process::Signal;
 
-use crate::kit::{Client, Cluster, Dice, failed, flip, is_installed, newest, until, until_so};
+use crate::expect;
+use crate::kit::{Client, Cluster, Dice, failed, flip, get, is_installed, newest, until, until_so};
 
 /// Writes keys one after the other, each answered before the next: each is a group on disk.
 #[track_caller]
@@ -190,6 +191,59 @@ fn a_replica_with_an_empty_disk_is_filled() {
 #[test]
 fn a_replica_with_an_older_image_of_its_disk_catches_up() {
     check_replaced(|cluster| copy(&cluster.path("image"), &cluster.data(3)));
+}
+
+/// Starts 1 and 2 and looks at what node 1 says of its waiting, everywhere the same.
+#[track_caller]
+fn check_waits(cluster: &mut Cluster, words: &str) {
+    for node in [1, 2] {
+        cluster.launch(node);
+    }
+    cluster.node(1).says(words);
+    until_so("the page to say it", || {
+        cluster.status(1).get("waiting").is_some_and(|said| said == words)
+    });
+    let ready = get(cluster.http(1), "/readyz").expect("the page");
+    assert_eq!(ready, (503, format!("not ready: {words}\n")));
+    let address = format!("127.0.0.1:{}", cluster.http(1));
+    let shown = expect(3, &["status", "--address", &address]);
+    assert!(shown.contains(&format!("! node 1: {words}\n")), "{shown}");
+    let refused = cluster.client(1).call(&["SET", "k", "v"]);
+    assert!(refused.is_error("LOADING"), "{refused:?}");
+}
+
+#[test]
+fn a_first_start_waits_for_every_node_and_says_so() {
+    let mut cluster = Cluster::new(3, &[]);
+    check_waits(&mut cluster, "first start, waiting for node 3 to be seen once");
+    cluster.launch(3);
+    cluster.serves();
+    cluster.level();
+    assert_eq!(cluster.status(1)["waiting"], serde_json::Value::Null);
+}
+
+#[test]
+fn an_emptied_replica_does_not_make_a_majority() {
+    let mut cluster = Cluster::start(3, &[]);
+    fill(&cluster, 20);
+    cluster.level();
+    for node in cluster.all() {
+        cluster.kill(node);
+    }
+    std::fs::remove_dir_all(cluster.data(2)).expect("removed");
+    let words = "waiting for voters whose logs count: node 2 (disk is new), node 3 (unreachable)";
+    check_waits(&mut cluster, words);
+    cluster.launch(3);
+    cluster.serves();
+    cluster.level();
+    // Now it counts again.
+    for node in cluster.all() {
+        cluster.kill(node);
+    }
+    cluster.launch(1);
+    cluster.launch(2);
+    cluster.serves();
+    assert_eq!(cluster.client(2).get("fill:19").map(|value| value.len()), Some(300));
 }
 
 fn copy(from: &Path, to: &Path) {

@@ -30,12 +30,16 @@ fn with_files(cluster: &Cluster, dir: &Path, keys: &[&str]) -> Command {
     command
 }
 
-/// Starts nodes 1 and 2, which serve without node 3.
+/// Nodes 1 and 2, which serve without node 3. It was seen once, and has an empty directory.
 #[track_caller]
 fn two(cluster: &mut Cluster) {
-    cluster.launch(1);
-    cluster.launch(2);
+    for node in cluster.all() {
+        cluster.launch(node);
+    }
     cluster.serves();
+    cluster.level();
+    cluster.stop(3);
+    std::fs::remove_dir_all(cluster.data(3)).expect("removed");
 }
 
 /// Node 3 runs with files of an authority of its own, believing in `authorities`: it is not let
@@ -118,6 +122,7 @@ fn files_that_cannot_do_are_refused_at_the_start() {
     std::fs::write(cluster.config(3), without.join("\n")).expect("written");
     let said = cluster.refused(3, "X0101");
     assert!(said.contains("`peer.cert` is needed for quic"), "{said}");
+    std::fs::write(cluster.config(3), config).expect("written");
     two(&mut cluster);
 }
 
@@ -225,7 +230,11 @@ fn garbage_at_the_port_for_nodes_does_no_harm() {
 
 #[test]
 fn a_stranger_that_never_answers_keeps_nobody_from_serving() {
-    let mut cluster = Cluster::new(3, &[]);
+    let mut cluster = Cluster::start(3, &[]);
+    cluster.level();
+    for node in cluster.all() {
+        cluster.stop(node);
+    }
     // Somebody else has node 2's port, and says nothing to whoever calls there.
     let silent = UdpSocket::bind(("127.0.0.1", cluster.peer(2))).expect("it was free");
     cluster.launch(1);

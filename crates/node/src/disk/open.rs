@@ -56,7 +56,8 @@ impl Disk {
             let promise = hard.clone().unwrap_or(HardState {
                 promised: Epoch::ZERO,
                 config: config.initial()?,
-                owed: Lsn::ZERO,
+                owed: Lsn::MAX,
+                established: false,
             });
             acknowledged = heal::set_aside(&mut committer, shard, (missing, at), promise, alone)?;
         }

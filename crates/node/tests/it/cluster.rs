@@ -93,6 +93,15 @@ impl Three {
     pub(crate) async fn start(&self, id: u64) -> Node<Counter> {
         self.builder(id).start().await.unwrap()
     }
+
+    /// Nodes 1 and 2, serving. Node 3 was there for the first start and is gone.
+    pub(crate) async fn without_the_third(&self) -> (Node<Counter>, Node<Counter>) {
+        let (one, two) = (self.start(1).await, self.start(2).await);
+        let third = self.start(3).await;
+        within("serving", one.serving()).await.unwrap();
+        within("the stop", third.shutdown()).await.unwrap();
+        (one, two)
+    }
 }
 
 /// Fails the test instead of hanging.

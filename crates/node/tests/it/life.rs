@@ -51,8 +51,7 @@ async fn a_write_is_on_every_node_and_readable_there() {
 #[tokio::test]
 async fn without_a_quorum_nothing_is_promised() {
     let three = Three::new();
-    let (one, two) = (three.start(1).await, three.start(2).await);
-    within("serving", one.serving()).await.unwrap();
+    let (one, two) = three.without_the_third().await;
     within("a write", one.propose(1)).await.unwrap();
     within("the stop", two.shutdown()).await.unwrap();
     // From here on a write may find the link still up and then stays unknown, or is refused at
@@ -84,8 +83,7 @@ async fn without_a_quorum_nothing_is_promised() {
 #[tokio::test]
 async fn a_replica_that_was_away_catches_up_from_the_log() {
     let three = Three::new();
-    let (one, two) = (three.start(1).await, three.start(2).await);
-    within("serving", one.serving()).await.unwrap();
+    let (one, two) = three.without_the_third().await;
     let mut last = None;
     for number in 0..500 {
         last = Some(within("a write", one.propose(number)).await.unwrap().token);

@@ -101,7 +101,7 @@ async fn written(node: &Node<Counter>) {
 #[tokio::test]
 async fn many_copies_of_a_write_at_once_are_one_write() {
     let three = Three::new();
-    let nodes = [three.start(1).await, three.start(2).await];
+    let nodes = [three.start(1).await, three.start(2).await, three.start(3).await];
     within("serving", nodes[0].serving()).await.unwrap();
     let id = within("a session", nodes[0].session(HOUR)).await.unwrap().id();
     let mut copies = tokio::task::JoinSet::new();
@@ -152,7 +152,7 @@ async fn a_session_goes_on_while_the_primary_restarts() {
 async fn sessions_that_are_closed_expired_or_too_many_are_refused() {
     let three = Three::new();
     let small = async |id| three.builder(id).sessions_max(2).start().await.unwrap();
-    let nodes = [small(1).await, small(2).await];
+    let nodes = [small(1).await, small(2).await, small(3).await];
     within("serving", nodes[0].serving()).await.unwrap();
     let never = (SessionId::new(1 << 64 | 1), 1);
     assert_eq!(rejected(send(&nodes[1], never, 1).await), Reason::NoSession);
@@ -188,7 +188,7 @@ async fn sessions_that_are_closed_expired_or_too_many_are_refused() {
 #[tokio::test]
 async fn numbers_behind_the_window_are_refused() {
     let three = Three::new();
-    let nodes = [three.start(1).await, three.start(2).await];
+    let nodes = [three.start(1).await, three.start(2).await, three.start(3).await];
     within("serving", nodes[0].serving()).await.unwrap();
     let id = within("a session", nodes[0].session(HOUR)).await.unwrap().id();
     let top = SESSION_WINDOW + 1;
@@ -203,7 +203,7 @@ async fn numbers_behind_the_window_are_refused() {
 #[tokio::test]
 async fn changes_show_the_writes_of_sessions() {
     let three = Three::new();
-    let nodes = [three.start(1).await, three.start(2).await];
+    let nodes = [three.start(1).await, three.start(2).await, three.start(3).await];
     within("serving", nodes[0].serving()).await.unwrap();
     let mut changes = nodes[1].changes(antiphon::From::Oldest);
     let session = within("a session", nodes[0].session(HOUR)).await.unwrap();

@@ -82,6 +82,8 @@ struct WireSealed {
     amnesiac: bool,
     #[prost(message, required, tag = "7")]
     config: WireConfig,
+    #[prost(bool, tag = "8")]
+    blank: bool,
 }
 
 #[derive(Clone, PartialEq, prost::Message)]
@@ -380,6 +382,7 @@ fn sealed_to_wire(sealed: &Sealed) -> WireSealed {
         store: sealed.store.get().to_le_bytes().to_vec(),
         amnesiac: sealed.amnesiac,
         config: WireConfig::from(&sealed.config),
+        blank: sealed.blank,
     }
 }
 
@@ -403,6 +406,7 @@ fn sealed_from_wire(wire: &WireSealed) -> Result<Sealed, WireError> {
         incarnation: Incarnation::new(wire.incarnation),
         store: StoreUuid::new(wide(&wire.store)?),
         amnesiac: wire.amnesiac,
+        blank: wire.blank,
         config: (&wire.config).try_into()?,
     })
 }

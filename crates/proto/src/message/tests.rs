@@ -23,6 +23,7 @@ fn each_kind() -> Vec<Message> {
         runs: vec![Cut { epoch: id.epoch, end: id.lsn }],
         incarnation: Incarnation::new(3),
         store: StoreUuid::new(u128::MAX),
+        blank: true,
         amnesiac: true,
         config: config(),
     };

@@ -131,7 +131,7 @@ impl Child {
 impl Replica {
     pub(super) fn on_open(&mut self, from: NodeId, epoch: Epoch, open: Open) {
         if epoch < self.config.epoch {
-            self.send(from, Message::Config(self.config.clone()));
+            self.tell_config(from);
             return;
         }
         if epoch > self.config.epoch && matches!(self.role, Role::Primary(_)) {
@@ -329,8 +329,13 @@ impl Replica {
         child.told = Some((self.stable, self.now));
         let (head, ack_received) = match &self.role {
             Role::Primary(primary) => (self.log.last().lsn, primary.wants_received()),
+            // 0 until its own parent told it: what it holds itself may be less than what one of
+            // its children had acknowledged.
+            Role::Follower(follower) if self.planted.is(Mutation::HeadGuessed) => {
+                (follower.head().max(self.log.last().lsn), follower.wants_received())
+            }
             Role::Follower(follower) => (follower.head(), follower.wants_received()),
-            Role::Recovering(_) | Role::Halted => (self.log.last().lsn, false),
+            Role::Recovering(_) | Role::Halted => (Lsn::ZERO, false),
         };
         let append = Append {
             stream: child.stream,

@@ -27,6 +27,7 @@ struct Stream {
     id: u64,
     heard_at: Time, // or opened, if nothing was heard yet
     synced: bool,
+    aimed: bool, // it told where the primary's log ends
 }
 
 #[derive(Debug)]
@@ -187,7 +188,7 @@ impl Replica {
     pub(super) fn on_append(&mut self, from: NodeId, epoch: Epoch, append: &Append) {
         let current = epoch == self.config.epoch && self.promised == epoch;
         let parent = self.config.parent(self.me.node) == Some(from);
-        let (now, shard, last, chain) = (self.now, self.shard, self.log.last(), self.log.chain());
+        let (now, last, chain) = (self.now, self.log.last(), self.log.chain());
         let Role::Follower(follower) = &mut self.role else { return };
         let Some(stream) = follower.stream.as_mut().filter(|open| open.id == append.stream) else {
             return;
@@ -197,6 +198,9 @@ impl Replica {
         }
         stream.heard_at = now;
         stream.synced = true;
+        // A parent that has not heard the primary's end itself says 0.
+        let aims = append.head > Lsn::ZERO && !stream.aimed;
+        stream.aimed |= aims;
         // What the primary sends alone tells the hash of its whole log, which ends at `head`.
         let whole = append.frames.is_empty() && from == self.config.primary;
         if whole && append.head == last.lsn && append.before != chain {
@@ -207,10 +211,18 @@ impl Replica {
         follower.head = follower.head.max(append.head);
         let news = append.stable > self.stable;
         self.stable = self.stable.max(append.stable);
-        if append.frames.is_empty() {
-            follower.asked |= !news;
-            return;
+        follower.asked |= append.frames.is_empty() && !news;
+        if aims {
+            self.lower_debt(append.head);
         }
+        if !append.frames.is_empty() {
+            self.on_frames(from, epoch, append);
+        }
+    }
+
+    /// Appends what continues the log.
+    fn on_frames(&mut self, from: NodeId, epoch: Epoch, append: &Append) {
+        let (shard, last, chain) = (self.shard, self.log.last(), self.log.chain());
         let batch = Batch::decode(shard, append.before, append.frames.clone()).ok();
         let next = batch.filter(|batch| {
             let epochs = last.epoch..=epoch;
@@ -226,7 +238,11 @@ impl Replica {
             // Both logs end at the same entry and are not the same: asking again won't help.
             Some(_) => self.halt(Halt::Diverged { peer: from, at: last }),
             // Entries are missing in between, or were damaged on the way: ask from our own end.
-            None => follower.close(),
+            None => {
+                if let Role::Follower(follower) = &mut self.role {
+                    follower.close();
+                }
+            }
         }
     }
 
@@ -253,6 +269,7 @@ impl Replica {
             incarnation: self.me.incarnation,
             store: self.me.store,
             amnesiac: !self.is_whole(),
+            blank: self.is_blank(),
             config: self.config.clone(),
         };
         self.send_in(promise.epoch, promise.to, Message::Sealed(sealed));
@@ -275,7 +292,8 @@ impl Replica {
         }
         follower.streams += 1;
         self.streams = follower.streams;
-        follower.stream = Some(Stream { id: follower.streams, heard_at: now, synced: false });
+        follower.stream =
+            Some(Stream { id: follower.streams, heard_at: now, synced: false, aimed: false });
         follower.acked = own;
         follower.below_changed = true;
         let open = Open {
@@ -318,8 +336,12 @@ impl Replica {
                 self.planted.is(Mutation::AckFromMemory)
             }
         };
-        let durable = if memory { self.log.last().lsn } else { self.log.durable() };
-        Positions { received: self.log.last().lsn, durable, applied: self.applied }
+        let received = self.log.last().lsn;
+        if !self.may_tell_durable() {
+            return Positions { received, durable: Lsn::ZERO, applied: Lsn::ZERO };
+        }
+        let durable = if memory { received } else { self.log.durable() };
+        Positions { received, durable, applied: self.applied }
     }
 
     pub(super) fn on_fetch(&mut self, from: NodeId, epoch: Epoch, after: EntryId) {

@@ -11,9 +11,13 @@ pub struct HardState {
     pub promised: Epoch,
     /// The newest configuration that was obeyed.
     pub config: Config,
-    /// The end of the log that this node acknowledged once and has lost; 0 when it lost nothing.
-    /// It does not count in a recovery until its log reaches there again.
+    /// The end of the log that this node acknowledged once and has lost; 0 when it lost nothing,
+    /// [`Lsn::MAX`] when nobody knows how much. It does not count in a recovery until its log
+    /// reaches there again.
     pub owed: Lsn,
+    /// Whether this primary knows that something may have been acknowledged: from then on a
+    /// voter with a new disk does not count in a recovery. Means nothing at other nodes.
+    pub established: bool,
 }
 
 #[derive(Clone, PartialEq, prost::Message)]
@@ -24,6 +28,9 @@ struct WireHard {
     config: Vec<u8>,
     #[prost(uint64, tag = "3")]
     owed: u64,
+    // The other way round, so that a state without the field is taken for the careful one.
+    #[prost(bool, tag = "4")]
+    unserved: bool,
 }
 
 impl HardState {
@@ -31,8 +38,8 @@ impl HardState {
     #[must_use]
     pub fn encode(&self) -> Vec<u8> {
         let (promised, owed) = (self.promised.get(), self.owed.get());
-        let wire = WireHard { promised, config: self.config.encode(), owed };
-        wire.encode_to_vec()
+        let (config, unserved) = (self.config.encode(), !self.established);
+        WireHard { promised, config, owed, unserved }.encode_to_vec()
     }
 
     /// Reads back what [`HardState::encode`] wrote.
@@ -47,6 +54,6 @@ impl HardState {
         if config.epoch > promised {
             return Err(WireError::Malformed("a configuration that was never promised"));
         }
-        Ok(Self { promised, config, owed: Lsn::new(wire.owed) })
+        Ok(Self { promised, config, owed: Lsn::new(wire.owed), established: !wire.unserved })
     }
 }

@@ -8,8 +8,8 @@ use crate::mutation::Mutation;
 use crate::replica::{Effect, Limits, Replica, Role};
 use crate::watermark::Watermark;
 use crate::{
-    BatchBuilder, Config, EntryId, Kind, Lsn, NodeId, PAYLOAD_BYTES_MAX, Policy, Positions, Rule,
-    Time, VoterSet,
+    BatchBuilder, Config, EntryId, Kind, Lsn, Message, NodeId, PAYLOAD_BYTES_MAX, Policy,
+    Positions, Rule, Time, VoterSet,
 };
 
 /// Why an entry was not appended. Nothing was written.
@@ -46,6 +46,7 @@ pub(super) struct Primary {
     ack_received: bool, // somebody waits for entries in memory
     serving: bool,
     stable_at: Option<Time>, // when `stable` moved and was not told to all children since
+    config_waits: bool,      // it is told to nobody before it is on disk
 }
 
 #[derive(Debug)]
@@ -64,7 +65,12 @@ struct Waiting {
 }
 
 impl Primary {
-    pub(super) fn new(config: &Config, builder: BatchBuilder, limits: Limits) -> Self {
+    pub(super) fn new(
+        config: &Config,
+        builder: BatchBuilder,
+        limits: Limits,
+        config_waits: bool,
+    ) -> Self {
         let floor = config.rule(config.floor).expect("a checked configuration has its floor");
         Self {
             start: builder.last().lsn.next(),
@@ -79,6 +85,7 @@ impl Primary {
             ack_received: false,
             serving: false,
             stable_at: None,
+            config_waits,
         }
     }
 
@@ -92,6 +99,18 @@ impl Primary {
 
     pub(super) const fn unstable_bytes(&self) -> usize {
         self.unstable_bytes
+    }
+
+    /// The voters whose disks hold this epoch's first entry.
+    pub(super) fn holders(&self) -> VoterSet {
+        let held = self.held.iter().enumerate();
+        let holding = held.filter(|(_, positions)| positions.durable >= self.start);
+        holding.fold(VoterSet::EMPTY, |set, (place, _)| set.with(place))
+    }
+
+    /// Whether those who hold this epoch's first entry would be enough for a recovery.
+    pub(super) fn is_held_enough(&self, voters: VoterSet) -> bool {
+        self.floor_rule.safe(voters, self.holders())
     }
 
     /// Entries whose loss would go beyond the guard are not acknowledged below the floor.
@@ -234,7 +253,7 @@ impl Replica {
     }
 
     pub(super) fn settle_primary(&mut self) {
-        let now = self.now;
+        self.tell_waiting_config();
         let Role::Primary(primary) = &mut self.role else { return };
         let alone = self.planted.is(Mutation::StableFromOwnDisk);
         let mark = if alone { self.log.durable() } else { primary.floor.mark() };
@@ -244,11 +263,40 @@ impl Replica {
         if (mark < primary.start && !any_epoch) || mark <= self.stable {
             return;
         }
+        // Whatever is acknowledged rests on what is stable.
+        if !self.establish() {
+            return;
+        }
+        let now = self.now;
+        let Role::Primary(primary) = &mut self.role else { return };
         self.stable = mark;
         primary.stable_at.get_or_insert(now);
         while primary.unstable.front().is_some_and(|waiting| waiting.last <= mark) {
             let done = primary.unstable.pop_front().map_or(0, |waiting| waiting.bytes);
             primary.unstable_bytes -= done;
+        }
+    }
+
+    /// Tells a peer of the configuration, unless all are told soon.
+    pub(super) fn tell_config(&mut self, peer: NodeId) {
+        if matches!(&self.role, Role::Primary(primary) if primary.config_waits) {
+            return;
+        }
+        self.send(peer, Message::Config(self.config.clone()));
+    }
+
+    fn tell_waiting_config(&mut self) {
+        let Role::Primary(primary) = &mut self.role else { return };
+        if primary.config_waits && self.obeyed <= self.persisted {
+            primary.config_waits = false;
+            self.tell_all();
+        }
+    }
+
+    pub(super) fn tell_all(&mut self) {
+        let peers: Vec<_> = self.links.iter().copied().collect();
+        for peer in peers {
+            self.tell_config(peer);
         }
     }
 

@@ -33,7 +33,17 @@ impl Recovery {
     /// Whether a voter has answered for good. One that can't read its log may have mended it
     /// when it is asked again.
     fn is_answered(&self, node: NodeId) -> bool {
-        self.replies.get(&node).is_some_and(|sealed| !sealed.amnesiac)
+        self.replies.get(&node).is_some_and(|sealed| sealed.blank || !sealed.amnesiac)
+    }
+
+    /// A link is up. The peer may be another run by now, with another disk: it is asked anew.
+    pub(super) fn came(&mut self, peer: NodeId) {
+        self.forget(peer);
+        self.replies.remove(&peer);
+    }
+
+    pub(super) const fn replies(&self) -> &BTreeMap<NodeId, Sealed> {
+        &self.replies
     }
 
     pub(super) fn deadline(&self, retry_ms: u64) -> Option<Time> {
@@ -74,7 +84,7 @@ impl Replica {
             Role::Follower(_) | Role::Halted => return,
         };
         if promised >= epoch {
-            self.recover(promised.next());
+            self.recover(self.epoch_behind(promised));
         }
     }
 
@@ -100,8 +110,12 @@ impl Replica {
         self.ask_voters();
         let Role::Recovering(recovery) = &self.role else { return };
         let newest = self.newest_config(recovery);
+        if self.may_be_used(recovery.epoch, newest.epoch) {
+            self.recover(self.epoch_behind(newest.epoch));
+            return;
+        }
         let counted = self.counted(recovery);
-        let sealed_enough = self.is_sealed_enough(&counted, &newest)
+        let sealed_enough = self.is_sealed_enough(recovery)
             || (self.planted.is(Mutation::ElectUnsafe) && !counted.is_empty());
         // Of equal logs, one that still reaches back to the end of this one.
         let end = self.log.last().lsn;
@@ -123,11 +137,19 @@ impl Replica {
         }
     }
 
+    /// Whether nothing can have been acknowledged yet, so that nobody can have forgotten it: every
+    /// voter's disk is new, or this primary was elected among such ones and has not served since.
+    fn is_forgiving(&self, recovery: &Recovery) -> bool {
+        let blank = |node| recovery.replies.get(&node).is_some_and(|sealed| sealed.blank);
+        if self.is_new() { self.is_first_start(blank) } else { !self.established.is_known() }
+    }
+
     /// The promises that count: of nodes that hold what they acknowledged. One that has more
     /// than this node and can't be reached is left out, as if it had never answered: if the
     /// others are enough, waiting for it gains nothing.
     fn counted<'a>(&self, recovery: &'a Recovery) -> BTreeMap<&'a NodeId, &'a Sealed> {
-        let replies = recovery.replies.iter().filter(|(_, sealed)| !sealed.amnesiac);
+        let forgiving = self.is_forgiving(recovery);
+        let replies = recovery.replies.iter().filter(|(_, sealed)| self.counts(sealed, forgiving));
         let last = self.log.last();
         replies.filter(|(node, sealed)| sealed.last <= last || self.links.contains(node)).collect()
     }
@@ -172,9 +194,10 @@ impl Replica {
     }
 
     /// Whether those left unsealed could not satisfy the floor by themselves.
-    fn is_sealed_enough(&self, counted: &BTreeMap<&NodeId, &Sealed>, config: &Config) -> bool {
-        let own = self.is_whole().then_some(self.me.node);
-        let nodes = counted.keys().map(|node| **node).chain(own);
+    pub(super) fn is_sealed_enough(&self, recovery: &Recovery) -> bool {
+        let (config, counted) = (self.newest_config(recovery), self.counted(recovery));
+        let own = self.is_whole() || self.is_forgiving(recovery);
+        let nodes = counted.keys().map(|node| **node).chain(own.then_some(self.me.node));
         let sealed =
             nodes.filter_map(|node| config.place(node)).fold(VoterSet::EMPTY, VoterSet::with);
         let floor = config.rule(config.floor).expect("a checked configuration has its floor");
@@ -249,18 +272,25 @@ impl Replica {
     fn elect(&mut self, newest: &Config) {
         let Role::Recovering(recovery) = &self.role else { return };
         let epoch = recovery.epoch;
+        let first = self.is_forgiving(recovery);
+        let proven = self.is_proven(first);
+        self.owe_own_log();
         self.config = newest.elected(epoch, self.me.node, self.log.runs(), self.log.base());
         if self.planted.is(Mutation::ForgetHistory) {
             self.config.history.clear();
         }
         assert_eq!(self.promised, epoch, "nobody else was promised anything since");
         self.obeyed = self.persist();
-        let primary = Primary::new(&self.config, self.log.builder(self.shard), self.limits);
+        if proven {
+            self.establish_with(self.obeyed);
+        }
+        // Voters that know of a first epoch are no longer blank. If this node forgot it, nobody
+        // could tell the epoch from one that had served: it is on disk before they hear of it.
+        let waits = !self.established.is_known();
+        let builder = self.log.builder(self.shard);
+        let primary = Primary::new(&self.config, builder, self.limits, waits);
         self.role = Role::Primary(Box::new(primary));
         self.start_epoch();
-        let peers: Vec<_> = self.links.iter().copied().collect();
-        for peer in peers {
-            self.send(peer, Message::Config(self.config.clone()));
-        }
+        self.tell_all();
     }
 }

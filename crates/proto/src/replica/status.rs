@@ -1,7 +1,7 @@
 //! What others may know of a replica: its status, its deadlines, the fate of a write.
 
 use crate::mutation::Mutation;
-use crate::replica::{ChildState, Replica, Role};
+use crate::replica::{ChildState, Replica, Role, Waiting};
 use crate::{
     Config, EntryId, Epoch, Hlc, Incarnation, Lsn, NodeId, Positions, StoreUuid, Time, Token,
 };
@@ -34,6 +34,8 @@ pub struct Status {
     /// The log lacks what this node acknowledged once, or can't be read; it does not count in a
     /// recovery.
     pub amnesiac: bool,
+    /// For whom a primary waits before it begins; none at other nodes.
+    pub waiting: Option<Waiting>,
     /// Bytes of entries that wait for the floor.
     pub unstable_bytes: usize,
     /// Those that receive from this node.
@@ -181,6 +183,7 @@ impl Replica {
                 Role::Recovering(_) | Role::Primary(_) | Role::Halted => None,
             },
             amnesiac: !self.is_whole(),
+            waiting: self.waiting(),
             unstable_bytes,
             children: self.children_status(),
             below: self.positions_below(),

@@ -234,7 +234,7 @@ impl Cluster {
     fn perform(&mut self, id: u64, effect: Effect) {
         match effect {
             Effect::Persist { ticket, hard } => {
-                self.say(format!("{id} {}", words::hard(&hard)));
+                self.say(format!("{id} {}", words::hard(id, &hard)));
                 self.disk(id).submit(Op::Persist { ticket, hard });
             }
             Effect::Truncate(keep) => {

@@ -76,10 +76,10 @@ fn message() -> impl Strategy<Value = Message> {
     let below = prop::collection::vec(((1_u64..=4).prop_map(NodeId::new), positions()), 0..256);
     let ack = (stream(), positions(), below)
         .prop_map(|(stream, own, below)| Message::Ack(Ack { stream, own, below }));
-    let sealed = (id(), id(), cuts(), any::<bool>(), config());
-    let sealed = sealed.prop_map(|(last, base, runs, amnesiac, config)| {
+    let sealed = (id(), id(), cuts(), any::<(bool, bool)>(), config());
+    let sealed = sealed.prop_map(|(last, base, runs, (amnesiac, blank), config)| {
         let (incarnation, store) = (Incarnation::new(1), StoreUuid::new(1));
-        Message::Sealed(Sealed { last, base, runs, incarnation, store, amnesiac, config })
+        Message::Sealed(Sealed { last, base, runs, incarnation, store, amnesiac, blank, config })
     });
     prop_oneof![
         open,

@@ -2,7 +2,7 @@
 
 use antiphon_proto::{
     Ack, Batch, Chain, Closed, Config, EntryId, Envelope, Frame, HardState, Kind, Load, LoadFor,
-    Message, Positions, RoleStatus, ShardId, Status,
+    Lsn, Message, Positions, RoleStatus, ShardId, Status,
 };
 use bytes::Bytes;
 
@@ -32,6 +32,7 @@ pub(crate) fn message(envelope: &Envelope) -> String {
         Message::Seal => format!("seal {epoch}"),
         Message::Sealed(sealed) => {
             let amnesia = if sealed.amnesiac { ", amnesiac" } else { "" };
+            let amnesia = if sealed.blank { ", blank" } else { amnesia };
             format!("sealed {epoch} with last {}{amnesia}", sealed.last)
         }
         Message::SealRefused => format!("refused, promised {epoch}"),
@@ -73,9 +74,16 @@ fn cuts(config: &Config) -> String {
     format!("{}{}", config.epoch, rows.concat())
 }
 
-pub(crate) fn hard(bytes: &Bytes) -> String {
+pub(crate) fn hard(id: u64, bytes: &Bytes) -> String {
     let hard = HardState::decode(bytes).expect("a hard state that was just encoded");
-    format!("writes promise {}, config {}", hard.promised, hard.config.epoch)
+    let owed = match hard.owed {
+        Lsn::ZERO => String::new(),
+        Lsn::MAX => ", owes an unknown end".to_owned(),
+        owed => format!(", owes up to {owed}"),
+    };
+    let primary = hard.config.primary.get() == id;
+    let unserved = if primary && !hard.established { ", never served" } else { "" };
+    format!("writes promise {}, config {}{owed}{unserved}", hard.promised, hard.config.epoch)
 }
 
 pub(crate) fn load(load: &Load) -> String {
@@ -115,6 +123,7 @@ pub(crate) fn status(status: &Status) -> String {
     };
     let Status { last, durable, stable, applied, .. } = status;
     let amnesia = if status.amnesiac { ", amnesiac" } else { "" };
+    let waiting = status.waiting.as_ref().map(|waiting| format!("; {waiting}")).unwrap_or_default();
     let promised = if status.promised == status.config.epoch {
         String::new()
     } else {
@@ -123,5 +132,5 @@ pub(crate) fn status(status: &Status) -> String {
     format!(
         "{role}{amnesia}: epoch {}{promised}, last {last}, durable {durable}, stable {stable}, applied {applied}",
         status.config.epoch
-    )
+    ) + &waiting
 }

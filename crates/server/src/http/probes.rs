@@ -1,5 +1,6 @@
 //! Probes for process managers and load balancers: yes is 200, no is 503.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -17,10 +18,20 @@ pub(super) async fn alive(State(pages): State<Arc<Pages>>) -> Answer {
     answer(pages.fresh(Instant::now()).is_some(), "alive\n", "not alive\n")
 }
 
-/// Whether the node may take the traffic of its role.
-pub(super) async fn ready(State(pages): State<Arc<Pages>>) -> Answer {
-    let ready = pages.fresh(Instant::now()).is_some_and(|newest| newest.status.serving);
-    answer(ready, "ready\n", "not ready\n")
+/// Whether the node may take the traffic of its role; if not, for whom it waits.
+pub(super) async fn ready(State(pages): State<Arc<Pages>>) -> (StatusCode, Cow<'static, str>) {
+    let newest = pages.fresh(Instant::now());
+    let serving = newest.as_ref().is_some_and(|newest| newest.status.serving);
+    let waiting = newest.as_ref().and_then(|newest| newest.status.waiting.as_ref());
+    match waiting {
+        Some(waiting) if !serving => {
+            (StatusCode::SERVICE_UNAVAILABLE, format!("not ready: {waiting}\n").into())
+        }
+        Some(_) | None => {
+            let (code, text) = answer(serving, "ready\n", "not ready\n");
+            (code, text.into())
+        }
+    }
 }
 
 /// Whether the node accepts writes.

@@ -6,8 +6,8 @@ use super::profile::Class;
 use super::{CrashPoint, DiskPlan, Fault, Knobs, Net, Plan, Profile, Timed, Work};
 use crate::rng::Rng;
 
-/// How often each profile is drawn, in 100.
-const SHARES: [(Profile, u64); 15] = [
+/// How often each profile is drawn, in parts of their sum.
+const SHARES: [(Profile, u64); 16] = [
     (Profile::Swarm, 20),
     (Profile::Elections, 16),
     (Profile::Points, 14),
@@ -19,7 +19,8 @@ const SHARES: [(Profile, u64); 15] = [
     (Profile::Blackouts, 5),
     (Profile::Weak, 4),
     (Profile::Forks, 6),
-    (Profile::Wipes, 3),
+    (Profile::Chains, 3),
+    (Profile::Wipes, 9),
     (Profile::Rot, 2),
     (Profile::Beyond, 1),
     (Profile::Calm, 1),
@@ -47,13 +48,13 @@ impl Plan {
         let profile = profile.unwrap_or(drawn);
         let nodes = *rng.pick(&[1, 2, 3, 3, 3, 3, 3, 3, 4, 5]);
         let nodes = if needs_peers(profile) { nodes.max(3) } else { nodes };
-        let nodes = if profile == Profile::Forks { nodes.max(rng.range(4, 5)) } else { nodes };
+        let nodes = if by_rounds(profile) { nodes.max(rng.range(4, 5)) } else { nodes };
         let until_us = rng.range(800_000, 3_000_000);
         let mut plan = Self {
             seed,
             profile,
             nodes,
-            chain: rng.chance(400) && !matches!(profile, Profile::Forks | Profile::Wipes),
+            chain: (rng.chance(400) && profile != Profile::Forks) || profile == Profile::Chains,
             regions: rng.range(1, 3),
             floor: String::new(),
             knobs: knobs(&mut rng, profile),
@@ -68,8 +69,8 @@ impl Plan {
             until_us,
             mutation: None,
         };
-        if profile == Profile::Forks {
-            for_forks(&mut rng, &mut plan);
+        if by_rounds(profile) {
+            for_rounds(&mut rng, &mut plan);
         }
         plan.floor = floor(&mut rng, &plan);
         for_sessions(&mut Rng::new(seed, 6), &mut plan.work);
@@ -80,7 +81,7 @@ impl Plan {
 
 /// Recoveries end before the next crash, clients keep writing, and the primary's disk is so slow
 /// that the others acknowledge without it.
-fn for_forks(rng: &mut Rng, plan: &mut Plan) {
+fn for_rounds(rng: &mut Rng, plan: &mut Plan) {
     plan.until_us = rng.range(600_000, 1_500_000);
     plan.net.redial_us = rng.range(200, 4_000);
     plan.net.delay_us = rng.range(30, 600);
@@ -98,6 +99,10 @@ fn for_sessions(rng: &mut Rng, work: &mut Work) {
     work.sessions = if rng.chance(450) { rng.range(300, 1_000) } else { 0 };
     work.stride = *rng.pick(&[1, 1, 1, 3, 64, 128, 255, 256]);
     work.ttl_ms = if rng.chance(600) { 60_000 } else { rng.log_range(20, 2_000) };
+}
+
+const fn by_rounds(profile: Profile) -> bool {
+    matches!(profile, Profile::Forks | Profile::Chains)
 }
 
 fn needs_peers(profile: Profile) -> bool {
@@ -136,9 +141,11 @@ fn knobs(rng: &mut Rng, profile: Profile) -> Knobs {
 }
 
 fn disk(rng: &mut Rng, profile: Profile) -> DiskPlan {
-    let whole = matches!(profile, Profile::Wipes | Profile::Rot | Profile::Beyond);
+    let whole =
+        matches!(profile, Profile::Wipes | Profile::Rot | Profile::Beyond | Profile::Chains);
     let snapshots = profile == Profile::Snapshots || (rng.chance(200) && !whole);
-    let slow_primary = matches!(profile, Profile::Elections | Profile::Forks) || rng.chance(250);
+    let slow_primary =
+        matches!(profile, Profile::Elections | Profile::Forks | Profile::Wipes) || rng.chance(250);
     DiskPlan {
         sync_us: rng.log_range(20, 8_000),
         primary_slower: if slow_primary { rng.range(2, 30) } else { 1 },
@@ -169,13 +176,16 @@ fn work(rng: &mut Rng, profile: Profile, until_us: u64) -> Work {
 fn floor(rng: &mut Rng, plan: &Plan) -> String {
     let most = plan.nodes;
     let majority = most / 2 + 1;
-    let wipes = matches!(plan.profile, Profile::Wipes | Profile::Rot);
-    // One disk may be gone for ever in these: the floor must survive that.
+    // One disk may be gone for ever: the floor must survive that.
+    let rots = plan.profile == Profile::Rot;
     if plan.profile == Profile::Forks {
         // So that the primary's disk is not needed, and its tail may be lost.
         return rng.pick(&["ack(2)", "quorum", "quorum", "ack(3)"]).to_string();
     }
-    match if wipes { rng.below(6) } else { rng.below(14) } {
+    if plan.profile == Profile::Chains {
+        return if plan.nodes == 4 { "ack(2)" } else { "quorum" }.to_owned();
+    }
+    match if rots { rng.below(6) } else { rng.below(14) } {
         0..=3 => Policy::Quorum.to_string(),
         4..=5 => format!("ack({majority})"),
         6..=8 => format!("ack({})", rng.range(1, most)),
@@ -216,9 +226,42 @@ fn forks(rng: &mut Rng, plan: &Plan) -> Vec<Timed> {
     faults
 }
 
+/// Rounds in which the last members of a chain acknowledge what the first two have only in memory.
+/// Then the third gets a new disk and the second starts anew without a link to the primary, which
+/// starts anew in turn while the last ones are cut off.
+fn chains(rng: &mut Rng, plan: &Plan) -> Vec<Timed> {
+    let mut faults = Vec::new();
+    let sync_us = plan.disk.sync_us * plan.disk.primary_slower;
+    let mut at_us = rng.range(60_000, 120_000);
+    while at_us < plan.until_us {
+        let mut then = |after_us, fault| faults.push(Timed { at_us: at_us + after_us, fault });
+        let (slow_us, cut_us) = (rng.range(20_000, 60_000), rng.range(3_000, 30_000));
+        then(0, Fault::DiskSlow { node: 2, times: rng.range(20, 200), for_us: slow_us });
+        let wiped_us = slow_us - rng.range(0, 10_000);
+        then(wiped_us, Fault::Cut { a: 1, b: 2, for_us: cut_us });
+        let down_us = rng.log_range(50, 2_000);
+        then(wiped_us + 1, Fault::Crash { node: 2, down_us, power: true });
+        let down_us = rng.log_range(50, 2_000);
+        then(wiped_us + 2, Fault::Wipe { node: 3, down_us });
+        let ends_us = wiped_us + rng.range(cut_us / 2, cut_us + 3_000);
+        for node in 4..=plan.nodes {
+            let for_us = rng.range(20_000, 60_000 + sync_us);
+            then(ends_us.saturating_sub(rng.range(0, 2_000)), Fault::Isolate { node, for_us });
+        }
+        let down_us = rng.log_range(50, 5_000);
+        then(ends_us, Fault::Crash { node: 1, down_us, power: true });
+        at_us += ends_us + rng.range(60_000, 200_000);
+    }
+    faults.sort_by_key(|timed| timed.at_us);
+    faults
+}
+
 fn faults(rng: &mut Rng, plan: &Plan) -> Vec<Timed> {
     if plan.profile == Profile::Forks {
         return forks(rng, plan);
+    }
+    if plan.profile == Profile::Chains {
+        return chains(rng, plan);
     }
     let (classes, most) = plan.profile.classes();
     let mut faults = Vec::new();
@@ -226,8 +269,7 @@ fn faults(rng: &mut Rng, plan: &Plan) -> Vec<Timed> {
         if rng.chance(300) && plan.profile == Profile::Swarm {
             continue;
         }
-        let once = matches!(class, Class::Wipe | Class::Rot);
-        let count = if once { 1 } else { rng.log_range(1, most) };
+        let count = if *class == Class::Rot { 1 } else { rng.log_range(1, most) };
         for _ in 0..count {
             let at_us = rng.range(plan.until_us / 20, plan.until_us - plan.until_us / 20);
             faults.push(Timed { at_us, fault: fault(rng, plan, *class) });

@@ -26,7 +26,7 @@ pub enum Profile {
     Blackouts,
     /// Clients ask below the floor, while replicas lag.
     Weak,
-    /// One replica's disk is replaced by an empty one.
+    /// Disks are replaced by empty ones, never more at a time than the floor survives.
     Wipes,
     /// One replica's log rots.
     Rot,
@@ -34,6 +34,9 @@ pub enum Profile {
     Beyond,
     /// Replicas are cut off in turn while the primary loses what it has not synced.
     Forks,
+    /// The upper members of a chain lose what they have not synced, while one below them gets a
+    /// new disk and returns under a parent that was told nothing yet.
+    Chains,
     /// Nothing goes wrong.
     Calm,
 }
@@ -87,7 +90,7 @@ const SWARM: &[Class] = &[
 
 impl Profile {
     /// All of them.
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 16] = [
         Self::Swarm,
         Self::Elections,
         Self::Points,
@@ -102,6 +105,7 @@ impl Profile {
         Self::Rot,
         Self::Beyond,
         Self::Forks,
+        Self::Chains,
         Self::Calm,
     ];
 
@@ -129,6 +133,7 @@ impl Profile {
             Self::Rot => "rot",
             Self::Beyond => "beyond",
             Self::Forks => "forks",
+            Self::Chains => "chains",
             Self::Calm => "calm",
         }
     }
@@ -149,11 +154,13 @@ impl Profile {
             Self::Clocks => (&[C::WallStep, C::Pause, C::Pause, C::PrimaryPower, C::Kill], 8),
             Self::Blackouts => (&[C::Blackout, C::PrimaryPower, C::DiskSlow], 6),
             Self::Weak => (&[C::PrimaryPower, C::Isolate, C::DiskSlow, C::GiveUp], 8),
-            Self::Wipes => (&[C::Wipe, C::PrimaryPower, C::Cut, C::DiskSlow], 6),
+            Self::Wipes => {
+                (&[C::Wipe, C::Wipe, C::PrimaryPower, C::Power, C::Cut, C::Isolate, C::DiskSlow], 6)
+            }
             Self::Beyond => (&[C::Rots, C::Kill, C::PrimaryPower], 4),
             Self::Rot => (&[C::Rot, C::PrimaryPower, C::Power, C::Cut], 6),
-            // Forks are drawn round by round.
-            Self::Forks | Self::Calm => (&[], 0),
+            // Forks and chains are drawn round by round.
+            Self::Forks | Self::Chains | Self::Calm => (&[], 0),
         }
     }
 }

@@ -83,9 +83,11 @@ impl World {
             }
             Completion::HardSaved { ticket, .. } => {
                 if let Some(DiskOp::Hard { state, .. }) = op {
-                    let hard = HardState::decode(&state);
-                    let promised = hard.map(|hard| hard.promised).unwrap_or_default();
-                    self.node_mut(at).truth.promised = promised;
+                    let hard = HardState::decode(&state).ok();
+                    let promised = hard.as_ref().map(|hard| hard.promised).unwrap_or_default();
+                    let truth = &mut self.node_mut(at).truth;
+                    truth.promised = promised;
+                    truth.owed = hard.map(|hard| hard.owed);
                 }
                 self.tell(at, Event::Persisted(ticket))
             }

@@ -217,8 +217,23 @@ impl World {
         }
     }
 
+    /// Whether the floor survives the loss of this disk too. One that holds less than its node
+    /// once acknowledged is lost as well, as far as acknowledged entries go.
+    fn may_lose(&self, at: usize) -> bool {
+        let lost = self.nodes.iter().enumerate().filter(|(other, node)| {
+            *other == at || !node.truth.is_whole() || node.media.hurt || node.gone.is_some()
+        });
+        let lost = lost.fold(antiphon_proto::VoterSet::EMPTY, |set, (at, _)| set.with(at));
+        let floor = self.config.rule(self.config.floor).expect("a checked floor");
+        !floor.sat(lost)
+    }
+
     /// The node comes back with another, empty disk.
     fn wipe(&mut self, at: usize, down_us: u64) {
+        if !self.may_lose(at) {
+            self.mark("one disk too many was spared");
+            return;
+        }
         if self.node(at).is_up() {
             self.crash(at, down_us, true);
         }
@@ -226,7 +241,6 @@ impl World {
         let node = self.node_mut(at);
         node.disk = SimDisk::new(seed);
         node.truth = Truth::default();
-        node.media.hurt = true;
         node.media.replaced = true;
         node.gone = None;
         node.told = antiphon_proto::Epoch::ZERO;

@@ -21,7 +21,7 @@ impl World {
         if node.is_up() || node.gone.is_some() {
             return Ok(());
         }
-        match Storage::open(&node.disk, node.id, fresh_store(node), &plan) {
+        match Storage::open(&node.disk, node.id, fresh_store(node, plan.seed), &plan) {
             Ok((storage, found)) => {
                 self.check_found(at, &found)?;
                 self.begin(at, storage, found)
@@ -35,11 +35,11 @@ impl World {
             Identity { node: self.node(at).id, incarnation: found.incarnation, store: found.store };
         let (end, base) = (found.log.end.last, found.log.base);
         let promised = found.hard.as_ref().map(|hard| hard.promised).unwrap_or_default();
+        let owed = found.hard.as_ref().map(|hard| hard.owed);
         #[cfg_attr(not(feature = "mutations"), expect(unused_mut, reason = "planted into"))]
         let (engine, mut sessions, applied) = self.restored(at, &storage, base)?;
-        // A disk that replaces another holds nothing of what the node acknowledged.
-        let forgot = found.amnesia || self.node(at).media.replaced;
-        let acknowledged = if forgot { Lsn::new(u64::MAX) } else { Lsn::ZERO };
+        // A log that lacks what was noted as durable: how much more it had, the note can't tell.
+        let acknowledged = if found.amnesia { Lsn::MAX } else { Lsn::ZERO };
         let recovered =
             Recovered { hard: found.hard, log: found.log, applied: applied.lsn, acknowledged };
         let limits = self.plan.knobs.limits();
@@ -51,9 +51,10 @@ impl World {
         let stable = replica.stable();
         let node = self.node_mut(at);
         node.life += 1;
-        node.stores += u128::from(found.created);
+        node.stores += u64::from(found.created);
         node.truth.end = end;
         node.truth.promised = promised;
+        node.truth.owed = owed.map(|owed| owed.max(acknowledged));
         node.truth.cut = None;
         node.process = Some(Process {
             replica,
@@ -266,19 +267,13 @@ impl World {
     /// What follows when a node came into another epoch, or has caught up.
     fn after_change(&mut self, at: usize) {
         let node = self.node_mut(at);
-        let replaced = node.media.replaced;
+        let caught_up = node.media.replaced && node.truth.is_whole();
         let Some(process) = node.process.as_mut() else { return };
         let epoch = process.replica.config().epoch;
         let changed = std::mem::replace(&mut process.epoch, epoch) != epoch;
-        if replaced {
-            let status = process.replica.status();
-            let synced = status.role == antiphon_proto::RoleStatus::Follower { synced: true };
-            let level = status.durable == status.head && status.stable == status.head;
-            if (synced && level) || process.replica.is_serving() {
-                // From its next start on the node counts again.
-                node.media.replaced = false;
-                self.mark("replaced disk caught up");
-            }
+        if caught_up {
+            node.media.replaced = false;
+            self.mark("replaced disk caught up");
         }
         if changed {
             self.ask_fates(at);
@@ -376,6 +371,7 @@ impl World {
                 antiphon_proto::Closed::Trimmed(_) => self.mark("stream closed: trimmed"),
                 antiphon_proto::Closed::Behind => self.mark("stream closed: behind"),
             },
+            Message::Sealed(sealed) if sealed.blank => self.mark("new disk sealed"),
             Message::Sealed(sealed) if sealed.amnesiac => self.mark("amnesiac excluded"),
             Message::Sealed(_) => self.mark("sealed"),
             Message::Open(_) => self.mark("stream opened"),

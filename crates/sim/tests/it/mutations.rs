@@ -12,7 +12,12 @@ fn profile(bug: &str) -> Option<Profile> {
         | "core-longest-ignores-epoch"
         | "core-fate-too-early"
         | "core-elect-unsafe" => Some(Profile::Forks),
-        "core-amnesiac-counts" => Some(Profile::Wipes),
+        "core-amnesiac-counts"
+        | "core-blank-counts"
+        | "core-debt-forgiven"
+        | "core-serve-unestablished"
+        | "core-epochs-reused" => Some(Profile::Wipes),
+        "core-head-guessed" => Some(Profile::Chains),
         "log-cut-on-damage" => Some(Profile::Rot),
         _other => None,
     }

@@ -6,7 +6,7 @@ use antiphon_sim::{Range, keep_panics, search};
 const SEEDS: u64 = 2_000;
 
 /// Branches without which the run would not have tested what it is for.
-const BRANCHES: [&str; 42] = [
+const BRANCHES: [&str; 44] = [
     "acknowledged below the floor",
     "amnesiac excluded",
     "applied from the disk",
@@ -25,6 +25,8 @@ const BRANCHES: [&str; 42] = [
     "log cut",
     "log trimmed",
     "number refused",
+    "new disk sealed",
+    "one disk too many was spared",
     "power lost within a write",
     "primary serves",
     "read at a replica",

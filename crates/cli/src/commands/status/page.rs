@@ -23,6 +23,9 @@ pub(crate) struct Page {
     pub(crate) role: String,
     /// Whether it takes its role's traffic.
     pub(crate) serving: bool,
+    /// For whom a primary waits before it serves.
+    #[serde(default)]
+    pub(crate) waiting: Option<String>,
     /// The configuration obeyed.
     pub(crate) epoch: u64,
     /// The shard's floor.

@@ -207,6 +207,9 @@ pub(super) fn grouped_count(count: u64) -> String {
 }
 
 fn complain(pages: &[(String, Page)], primary: Option<&Page>, problems: &mut Vec<String>) {
+    for (_, page) in pages {
+        problems.extend(page.waiting.iter().map(|why| format!("node {}: {why}", page.node)));
+    }
     let Some(primary) = primary else {
         if !pages.is_empty() {
             problems.push("no node that answers is the primary".to_owned());
@@ -223,7 +226,7 @@ fn complain(pages: &[(String, Page)], primary: Option<&Page>, problems: &mut Vec
         } else if page.is_primary() && page.node != primary.node {
             let other = primary.node;
             problems.push(format!("nodes {other} and {node} both say they are the primary"));
-        } else if !page.serving {
+        } else if !page.serving && page.waiting.is_none() {
             problems.push(format!("node {node} does not take its role's traffic"));
         }
         let level = page.applied == primary.applied && page.epoch == primary.epoch;

@@ -22,6 +22,7 @@ fn replica(node: u64, state: &str, lag_entries: u64) -> Replica {
 
 fn primary(replicas: Vec<Replica>) -> Page {
     Page {
+        waiting: None,
         schema: "antiphon.status/1".to_owned(),
         cluster: "shop".to_owned(),
         node: 1,
