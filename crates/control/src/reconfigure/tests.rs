@@ -34,6 +34,7 @@ fn sealed(node: u64, last: EntryId, config: Config) -> Sealed {
         incarnation: Incarnation::new(2),
         store: antiphon_proto::StoreUuid::new(node.into()),
         amnesiac: false,
+        blank: false,
         config,
     }
 }

@@ -87,6 +87,7 @@ pub(super) fn seal(
         incarnation: Incarnation::new(voter.incarnation),
         store: voter.store,
         amnesiac: voter.amnesiac,
+        blank: false,
         config: voter.obeyed.clone(),
     };
     let promise = Box::new(Promise { sealed, head: voter.head });
