@@ -10,6 +10,7 @@ mod message;
 mod mutation;
 mod policy;
 mod replica;
+mod rounds;
 mod session;
 mod watermark;
 
@@ -31,6 +32,7 @@ pub use replica::{
     ChildState, ChildStatus, Effect, Event, Fate, Halt, HardState, Identity, Limits, Load, LoadFor,
     LogEnd, LogStart, Missing, ProposeError, Recovered, Replica, RoleStatus, Status, Waiting,
 };
+pub use rounds::{FENCED_MAX, Round, RoundAck, RoundEvent, RoundLimits, RoundMessage, Rounds};
 pub use session::{
     ALL_REPLIES_BYTES_MAX, CLOSED_AT_ONCE_MAX, Closing, Executed, LoggedReply, REPLY_BYTES_MAX,
     SESSION_REPLIES_BYTES_MAX, SESSION_TTL_MS_MAX, SESSION_WINDOW, SESSIONS_MAX, SESSIONS_VERSION,
