@@ -252,12 +252,14 @@ fn status(shard: &NodeShard, node: &NodeStatus) -> Status {
         RoleStatus::Halted => (false, false),
     };
     let config = &replica.config;
+    let (host, port) = shard.address(node.node);
     let voters = config.voters.iter().filter(|member| member.node != node.node);
     let replicas = voters.map(|member| self::replica(shard, node, member.node)).collect();
     Status {
         cluster: shard.names.cluster.clone(),
         node: node.node,
         name: format!("node-{}", node.node),
+        address: format!("{host}:{port}"),
         primary,
         serving,
         waiting: replica.waiting.as_ref().map(ToString::to_string),

@@ -11,6 +11,8 @@ pub struct Status {
     pub node: NodeId,
     /// Its name.
     pub name: String,
+    /// Where its clients connect, as `host:port`.
+    pub address: String,
     /// Whether it is the primary.
     pub primary: bool,
     /// Whether it takes its role's traffic.

@@ -19,6 +19,9 @@ pub(crate) struct Page {
     pub(crate) cluster: String,
     /// The node's number.
     pub(crate) node: u64,
+    /// Where its clients connect; empty if it is too old to say.
+    #[serde(default)]
+    pub(crate) address: String,
     /// `primary` or `replica`.
     pub(crate) role: String,
     /// Whether it takes its role's traffic.

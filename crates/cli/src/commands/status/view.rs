@@ -297,7 +297,7 @@ fn own_row(address: &str, page: &Page, is_primary: bool) -> Row {
         node: page.node,
         role: if is_primary { "primary" } else { "replica" },
         state: state.to_owned(),
-        address: address.to_owned(),
+        address: if page.address.is_empty() { address } else { &page.address }.to_owned(),
         lsn: page.last,
         durable: page.durable,
         applied: Some(page.applied),

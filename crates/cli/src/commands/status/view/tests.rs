@@ -26,6 +26,7 @@ fn primary(replicas: Vec<Replica>) -> Page {
         schema: "antiphon.status/1".to_owned(),
         cluster: "shop".to_owned(),
         node: 1,
+        address: String::new(),
         role: "primary".to_owned(),
         serving: true,
         epoch: 7,
@@ -52,6 +53,17 @@ fn own_page(node: u64) -> Page {
 
 fn view(pages: Vec<Page>) -> View {
     View::of(pages.into_iter().map(|page| (format!("n{}:7201", page.node), Ok(page))).collect())
+}
+
+#[test]
+fn a_node_is_shown_where_its_clients_connect() {
+    let text = |address: &str| {
+        let page = Page { address: address.to_owned(), ..primary(Vec::new()) };
+        view(vec![page]).to_string()
+    };
+    assert!(text("10.0.0.7:7101").contains(" 10.0.0.7:7101 "));
+    // A node of an earlier version does not say: where it was asked is better than nothing.
+    assert!(text("").contains(" n1:7201 "));
 }
 
 #[test]
