@@ -59,7 +59,7 @@ fn view(pages: Vec<Page>) -> View {
 fn a_node_is_shown_where_its_clients_connect() {
     let text = |address: &str| {
         let page = Page { address: address.to_owned(), ..primary(Vec::new()) };
-        view(vec![page]).to_string()
+        view(vec![page]).text(false)
     };
     assert!(text("10.0.0.7:7101").contains(" 10.0.0.7:7101 "));
     // A node of an earlier version does not say: where it was asked is better than nothing.
