@@ -2,13 +2,15 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use antiphon_proto::NodeId;
+use antiphon_proto::{Cut, Epoch, Lsn, NodeId};
 use tokio::task::JoinSet;
 
 use super::{Cluster, TIMING, advance, eventually, exists, key, next_epoch, try_advance};
+use crate::samples::shard;
+use crate::wire::MESSAGE_BYTES_MAX;
 use crate::{
-    ConfigRegister as _, Key, MemberError, Outcome, RegisterError, RegisterTiming,
-    RegisterWatch as _, Version,
+    Command, ConfigRegister as _, Item, Key, MemberError, Outcome, Record, RegisterError,
+    RegisterTiming, RegisterWatch as _, Version,
 };
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -156,6 +158,47 @@ async fn a_new_node_catches_up_by_a_snapshot() {
         late.watch(Version::ZERO).err().map(|error| error.to_string().contains("no longer")),
         Some(true)
     );
+    cluster.shutdown().await;
+}
+
+/// Thirty-two shards with full cut tables: nearly as long as a command may be.
+fn long(first: u32) -> Command {
+    let full = |id| {
+        let mut record = shard(id, 2_000);
+        let row = |epoch| Cut { epoch: Epoch::new(epoch), end: Lsn::new(1 << 40 | epoch) };
+        record.active.history = (1..=1_024).map(row).collect();
+        Item { expect: Version::ZERO, record: Record::Shard(Box::new(record)) }
+    };
+    Command { items: (first..first + 32).map(full).collect(), rows: vec![] }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_too_long_for_one_message_comes_in_parts() {
+    let timing = RegisterTiming { snapshot_after: 16, ..TIMING };
+    let cluster = Cluster::of_one(timing).await;
+    cluster.add(2).await;
+    cluster.network.cut_off(2);
+    for first in [100, 200, 300, 400] {
+        let written = cluster.get(1).swap(long(first)).await;
+        assert!(matches!(written, Ok(Outcome::Done(_))), "{written:?}");
+    }
+    cluster.network.heal();
+    let version = Version::new(5);
+    let behind = cluster.get(2);
+    eventually("it has the entries", || behind.machine().version() == version).await;
+    assert!(behind.shared.log.snapshot().is_none(), "they came as entries");
+    let mut version = version;
+    for _write in 0..40 {
+        version = advance(&cluster.get(1), "short").await;
+    }
+    eventually("the long ones are gone from the log", || {
+        cluster.get(1).shared.metrics().purged.is_some_and(|id| id.index > 10)
+    })
+    .await;
+    cluster.add(3).await;
+    cluster.converged(version).await;
+    let (_, state) = cluster.get(3).shared.log.snapshot().expect("it came as a snapshot");
+    assert!(state.len() > 2 * MESSAGE_BYTES_MAX / 3, "of several parts");
     cluster.shutdown().await;
 }
 
