@@ -293,6 +293,9 @@ impl World {
 
     fn replicate(&mut self) {
         for primary in self.primaries() {
+            if !self.primaries().contains(&primary) {
+                continue; // it has just followed another
+            }
             let mut own = self.voters[&primary].clone();
             if own.office == Office::Appends && self.dice.one_in(2) {
                 own.log.push(EntryId::new(own.obeyed.epoch, Lsn::new(own.log.len() as u64 + 1)));
