@@ -62,7 +62,7 @@ pub(super) struct World {
     records: BTreeMap<Version, Arc<crate::ShardRecord>>,
     mail: Vec<Message>,
     links: BTreeSet<(usize, NodeId)>,
-    acknowledged: BTreeSet<EntryId>,
+    acknowledged: BTreeMap<EntryId, Epoch>, // and in which epoch first
     damage_left: usize,
     pub(super) elections: usize,
     pub(super) problem: Option<String>,
@@ -112,7 +112,7 @@ impl World {
             records: BTreeMap::new(),
             mail: Vec::new(),
             links: BTreeSet::new(),
-            acknowledged: BTreeSet::new(),
+            acknowledged: BTreeMap::new(),
             damage_left: 1,
             elections: 0,
             problem: None,
@@ -156,8 +156,9 @@ impl World {
     fn check_office(&mut self, node: NodeId) {
         let voter = &self.voters[&node];
         let log: BTreeSet<_> = voter.log.iter().copied().collect();
-        if let Some(lost) = self.acknowledged.iter().find(|entry| !log.contains(entry)) {
-            let epoch = voter.obeyed.epoch;
+        let epoch = voter.obeyed.epoch;
+        let mut before = self.acknowledged.iter().filter(|(_, at)| **at < epoch);
+        if let Some((lost, _)) = before.find(|(entry, _)| !log.contains(entry)) {
             self.problem.get_or_insert(format!("epoch {epoch} of node {node} lost {lost}"));
         }
     }
@@ -296,6 +297,9 @@ impl World {
             if !self.primaries().contains(&primary) {
                 continue; // it has just followed another
             }
+            if !self.primaries().contains(&primary) {
+                continue; // it has just followed another
+            }
             let mut own = self.voters[&primary].clone();
             if own.office == Office::Appends && self.dice.one_in(2) {
                 own.log.push(EntryId::new(own.obeyed.epoch, Lsn::new(own.log.len() as u64 + 1)));
@@ -344,7 +348,9 @@ impl World {
         };
         let mark = rule.mark(&held);
         if mark > start {
-            self.acknowledged.extend(primary.log.iter().take(mark));
+            for entry in primary.log.iter().take(mark) {
+                self.acknowledged.entry(*entry).or_insert(config.epoch);
+            }
         }
     }
 
@@ -394,6 +400,10 @@ impl World {
             Message::Record(desk, version) => {
                 let record = Arc::clone(&self.records[&version]);
                 self.tell(desk, ReconfigureEvent::Shard { version, record });
+            }
+            // Records travel between nodes like all else.
+            Message::Config(node, version) if self.away.contains(&node) || self.dice.one_in(4) => {
+                self.mail.push(Message::Config(node, version));
             }
             Message::Config(node, version) => self.obey(node, version),
         }
