@@ -192,7 +192,7 @@ fn messages() -> io::Result<()> {
                 frames: frames.clone(),
             }),
         ),
-        ("ack", Message::Ack(Ack { stream, own, below: vec![(NodeId::new(3), own)] })),
+        ("ack", Message::Ack(Ack { stream, own, whole: true, below: vec![(NodeId::new(3), own)] })),
         ("seal", Message::Seal),
         (
             "sealed",

@@ -186,7 +186,7 @@ impl Node {
             }
             4 => {
                 let below = (0..dice.byte() % 3).map(|_| (dice.node(), dice.positions())).collect();
-                Message::Ack(Ack { stream, own: dice.positions(), below })
+                Message::Ack(Ack { stream, own: dice.positions(), whole: dice.byte() > 99, below })
             }
             5 => Message::Seal,
             6 => Message::Sealed(Sealed {

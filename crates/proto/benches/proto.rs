@@ -75,7 +75,8 @@ fn messages(c: &mut Criterion) {
         ack_received: false,
         frames: batch(1).bytes().clone(),
     };
-    let ack = Ack { stream: 1, own: positions, below: vec![(NodeId::new(3), positions)] };
+    let ack =
+        Ack { stream: 1, own: positions, whole: false, below: vec![(NodeId::new(3), positions)] };
     let mut group = c.benchmark_group("message");
     for (name, message) in [("append", Message::Append(append)), ("ack", Message::Ack(ack))] {
         let envelope = Envelope { shard: ShardId::new(1), epoch: Epoch::new(1), message };

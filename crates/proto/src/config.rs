@@ -10,7 +10,7 @@ pub const HISTORY_ROWS_MAX: usize = 1_024;
 
 /// The most nodes that a configuration names, readers and learners with the voters. One
 /// acknowledgement speaks for all nodes below its sender.
-pub const NODES_MAX: usize = 256;
+pub const NODES_MAX: usize = 1_024;
 const _: () = assert!(NODES_MAX <= crate::BELOW_MAX, "an acknowledgement has room for all nodes");
 
 /// How the replication tree is drawn.
@@ -116,6 +116,59 @@ impl Config {
             Self { shard, epoch: Epoch::ZERO, primary, parents, voters, floor, history: vec![] };
         config.check()?;
         Ok(config)
+    }
+
+    /// Draws learners below the voters: members that receive and never count. Each has the parent
+    /// that is named with it, or the one nearest to the primary with fewer than `fan_out`
+    /// children: a replica, then a learner before it in the list.
+    ///
+    /// # Errors
+    /// As [`Config::check`], and [`ConfigError::Tree`] for one that nobody has room for.
+    pub fn with_learners(
+        mut self,
+        learners: &[(NodeId, Option<NodeId>)],
+        fan_out: usize,
+    ) -> Result<Self, ConfigError> {
+        if self.nodes().len() + learners.len() > NODES_MAX {
+            return Err(ConfigError::Nodes(self.nodes().len() + learners.len()));
+        }
+        let mut children: BTreeMap<NodeId, usize> = BTreeMap::new();
+        let named = learners.iter().filter_map(|(_, parent)| *parent);
+        for parent in self.parents.values().copied().chain(named) {
+            *children.entry(parent).or_default() += 1;
+        }
+        // The primary has the voters to send to, and takes learners only if it is alone.
+        let voters = self.voters.iter().map(|member| (self.depth(member.node), member.node));
+        let alone = self.voters.len() == 1;
+        let mut open: Vec<_> = voters.filter(|(depth, _)| *depth > 0 || alone).collect();
+        let mut known = self.nodes();
+        for (node, parent) in learners {
+            if *node == NodeId::default() || !known.insert(*node) {
+                return Err(ConfigError::Member(*node));
+            }
+            let count = |node: &NodeId| children.get(node).copied().unwrap_or(0);
+            let room = open.iter().filter(|(_, node)| count(node) < fan_out);
+            let learns = |node: &NodeId| self.place(*node).is_none();
+            let nearest = room.min_by_key(|(depth, node)| (*depth, learns(node), count(node)));
+            let drawn = nearest.map(|(_, node)| *node);
+            let taken = parent.or(drawn).ok_or(ConfigError::Tree(*node))?;
+            *children.entry(taken).or_default() += usize::from(parent.is_none());
+            self.parents.insert(*node, taken);
+            open.push((self.depth(*node), *node));
+        }
+        self.check()?;
+        Ok(self)
+    }
+
+    /// Steps from the primary to a node.
+    fn depth(&self, node: NodeId) -> usize {
+        let up = std::iter::successors(self.parent(node), |parent| self.parent(*parent));
+        up.take(self.parents.len()).count()
+    }
+
+    /// The members that receive and never count.
+    pub fn learners(&self) -> impl Iterator<Item = NodeId> {
+        self.parents.keys().copied().filter(|node| self.place(*node).is_none())
     }
 
     /// Checks what every user of a configuration relies on.

@@ -20,7 +20,7 @@ pub const WIRE_VERSION: u8 = 1;
 /// The most bytes of a message besides those that travel by reference.
 pub const HEAD_BYTES_MAX: usize = 256 << 10;
 /// The most nodes that one acknowledgement speaks for.
-pub const BELOW_MAX: usize = 256;
+pub const BELOW_MAX: usize = 1_024;
 
 const MAGIC: u16 = 0x5741; // "AW" as it lies in a packet
 const CRC_BYTES: usize = 4;
@@ -183,6 +183,8 @@ pub struct Ack {
     pub stream: u64,
     /// The child itself.
     pub own: Positions,
+    /// Whether `below` speaks of all nodes; else of the voters among them.
+    pub whole: bool,
     /// The nodes below it. At most [`BELOW_MAX`].
     pub below: Vec<(NodeId, Positions)>,
 }

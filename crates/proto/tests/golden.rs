@@ -76,7 +76,7 @@ fn an_append_has_these_bytes() {
 #[test]
 fn an_ack_has_these_bytes() {
     let below = vec![(NodeId::new(4), positions(5, 4, 3))];
-    let ack = Ack { stream: 0x0102_0304, own: positions(9, 8, 6), below };
+    let ack = Ack { stream: 0x0102_0304, own: positions(9, 8, 6), whole: true, below };
     check(Message::Ack(ack), "ack");
 }
 

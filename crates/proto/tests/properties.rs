@@ -59,8 +59,9 @@ fn message() -> impl Strategy<Value = Message> {
         Message::Append(Append { stream, before, stable, head, ack_received, frames })
     });
     let below = (any::<u64>().prop_map(NodeId::new), positions());
-    let ack = (any::<u64>(), positions(), prop::collection::vec(below, 0..20));
-    let ack = ack.prop_map(|(stream, own, below)| Message::Ack(Ack { stream, own, below }));
+    let ack = (any::<u64>(), positions(), any::<bool>(), prop::collection::vec(below, 0..20));
+    let ack =
+        ack.prop_map(|(stream, own, whole, below)| Message::Ack(Ack { stream, own, whole, below }));
     let answer = (any::<u64>(), prop::option::of(bytes()));
     prop_oneof![
         append,

@@ -9,6 +9,8 @@ mod cluster;
 mod disk;
 #[path = "stories/hostile.rs"]
 mod hostile;
+#[path = "stories/many.rs"]
+mod many;
 #[path = "stories/schedules.rs"]
 mod schedules;
 #[path = "stories/script.rs"]

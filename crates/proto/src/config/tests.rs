@@ -91,3 +91,48 @@ fn an_election_forgets_epochs_that_the_winner_never_held() {
     assert_eq!(next.history, [], "the winner's log is empty, so nothing of epoch 1 is left");
     assert_eq!(next.keep(&[cut(1, 1), cut(2, 2)], EntryId::ZERO), Lsn::ZERO);
 }
+
+fn learners(ids: std::ops::RangeInclusive<u64>) -> Vec<(NodeId, Option<NodeId>)> {
+    ids.map(|raw| (id(raw), None)).collect()
+}
+
+#[track_caller]
+fn check_children(config: &Config, of: u64, want: &[u64]) {
+    let children: Vec<_> = config.children(id(of)).map(NodeId::get).collect();
+    assert_eq!(children, want, "below node {of}");
+}
+
+#[test]
+fn learners_are_drawn_below_the_replicas() {
+    let star = three(Shape::Star, Policy::Quorum).with_learners(&learners(4..=9), 2).unwrap();
+    check_children(&star, 1, &[2, 3]);
+    check_children(&star, 2, &[4, 6]);
+    check_children(&star, 3, &[5, 7]);
+    check_children(&star, 4, &[8]);
+    assert_eq!(star.learners().count(), 6);
+    // A chain's members have a child each already.
+    let chain = three(Shape::Chain, Policy::All).with_learners(&learners(4..=6), 2).unwrap();
+    check_children(&chain, 2, &[3, 4]);
+    check_children(&chain, 3, &[5, 6]);
+    let one = vec![member(1, "")];
+    let alone = Config::initial(ShardId::default(), one, Shape::Star, Policy::Quorum).unwrap();
+    check_children(&alone.with_learners(&learners(2..=4), 2).unwrap(), 1, &[2, 3]);
+    let named = [(id(4), Some(id(1))), (id(5), Some(id(4)))];
+    let named = three(Shape::Star, Policy::Quorum).with_learners(&named, 8).unwrap();
+    assert_eq!((named.parent(id(4)), named.parent(id(5))), (Some(id(1)), Some(id(4))));
+}
+
+#[test]
+fn no_tree_has_too_many_children_or_nodes() {
+    let most = NODES_MAX as u64;
+    let star = three(Shape::Star, Policy::Quorum);
+    let full = star.clone().with_learners(&learners(4..=most), 8).unwrap();
+    assert_eq!(full.nodes().len(), NODES_MAX);
+    assert!(full.nodes().into_iter().all(|node| full.children(node).count() <= 8));
+    let over = star.clone().with_learners(&learners(4..=most + 1), 8);
+    assert_eq!(over, Err(ConfigError::Nodes(NODES_MAX + 1)));
+    assert_eq!(star.clone().with_learners(&learners(3..=3), 8), Err(ConfigError::Member(id(3))));
+    assert_eq!(star.clone().with_learners(&learners(4..=4), 0), Err(ConfigError::Tree(id(4))));
+    let nowhere = [(id(4), Some(id(9)))];
+    assert_eq!(star.with_learners(&nowhere, 8), Err(ConfigError::Tree(id(4))));
+}

@@ -11,6 +11,7 @@ pub(super) const APPEND: u8 = 1;
 pub(super) const ACK: u8 = 2;
 
 const FLAG_ACK_RECEIVED: u32 = 1;
+const FLAG_WHOLE: u32 = 1;
 
 #[derive(FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned)]
 #[repr(C)]
@@ -36,6 +37,8 @@ struct RawPositions {
 struct RawAck {
     stream: U64,
     own: RawPositions,
+    flags: U32,
+    reserved: U32, // 0
 }
 
 #[derive(FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned)]
@@ -97,7 +100,12 @@ pub(super) fn append(fields: &[u8], frames: Bytes) -> Result<Append, WireError> 
 
 pub(super) fn put_ack(out: &mut BytesMut, ack: &Ack) {
     assert!(ack.below.len() <= BELOW_MAX, "an acknowledgement speaks for too many nodes");
-    let raw = RawAck { stream: U64::new(ack.stream), own: RawPositions::of(ack.own) };
+    let raw = RawAck {
+        stream: U64::new(ack.stream),
+        own: RawPositions::of(ack.own),
+        flags: U32::new(if ack.whole { FLAG_WHOLE } else { 0 }),
+        reserved: U32::ZERO,
+    };
     out.extend_from_slice(raw.as_bytes());
     for (node, positions) in &ack.below {
         let below =
@@ -108,6 +116,9 @@ pub(super) fn put_ack(out: &mut BytesMut, ack: &Ack) {
 
 pub(super) fn ack(fields: &[u8]) -> Result<Ack, WireError> {
     let (raw, rest) = RawAck::ref_from_prefix(fields).map_err(|_short| WireError::Short)?;
+    if raw.flags.get() & !FLAG_WHOLE != 0 || raw.reserved.get() != 0 {
+        return Err(WireError::Malformed("unknown flags"));
+    }
     let below = <[RawBelow]>::ref_from_bytes(rest)
         .map_err(|_uneven| WireError::Malformed("an acknowledgement has a part of a row"))?;
     if below.len() > BELOW_MAX {
@@ -117,6 +128,7 @@ pub(super) fn ack(fields: &[u8]) -> Result<Ack, WireError> {
     Ok(Ack {
         stream: raw.stream.get(),
         own: raw.own.checked()?,
+        whole: raw.flags.get() & FLAG_WHOLE != 0,
         below: rows.collect::<Result<_, WireError>>()?,
     })
 }

@@ -49,7 +49,12 @@ fn each_kind() -> Vec<Message> {
         Message::Closed { stream: 2, reason: Closed::Trimmed(Lsn::new(4)) },
         Message::Closed { stream: 2, reason: Closed::Behind },
         Message::Append(append),
-        Message::Ack(Ack { stream: 8, own: positions, below: vec![(NodeId::new(3), positions)] }),
+        Message::Ack(Ack {
+            stream: 8,
+            own: positions,
+            whole: true,
+            below: vec![(NodeId::new(3), positions)],
+        }),
         Message::Seal,
         Message::Sealed(sealed),
         Message::SealRefused,

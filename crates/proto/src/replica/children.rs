@@ -116,12 +116,14 @@ impl Child {
         self.sent.push_back((batch.last().lsn, batch.bytes().len()));
     }
 
-    fn acked(&mut self, ack: &Ack) {
+    fn acked(&mut self, ack: &Ack, is_voter: impl Fn(NodeId) -> bool) {
         let held = &mut self.positions;
         held.received = held.received.max(ack.own.received);
         held.durable = held.durable.max(ack.own.durable);
         held.applied = held.applied.max(ack.own.applied);
-        self.below.clone_from(&ack.below);
+        // One that speaks of voters only leaves the others where they were last heard of.
+        self.below.retain(|(node, _)| !ack.whole && !is_voter(*node));
+        self.below.extend_from_slice(&ack.below);
         while self.sent.front().is_some_and(|(last, _)| *last <= held.durable) {
             self.in_flight -= self.sent.pop_front().map_or(0, |(_, bytes)| bytes);
         }
@@ -198,14 +200,17 @@ impl Replica {
             self.send(from, Message::Closed { stream: ack.stream, reason: Closed::Behind });
             return;
         }
-        child.acked(ack);
+        child.acked(ack, |node| self.config.place(node).is_some());
         let own = child.positions;
         self.note(from, own);
         for (node, positions) in &ack.below {
             self.note(*node, *positions);
         }
+        // Nobody above waits for a learner: where it stands is told now and then.
+        let mut told = ack.below.iter().map(|(node, _)| *node).chain([from]);
+        let voters = told.any(|node| self.config.place(node).is_some());
         if let Role::Follower(follower) = &mut self.role {
-            follower.note_below();
+            follower.note_below(voters);
         }
     }
 

@@ -15,9 +15,10 @@ pub(super) struct Follower {
     streams: u64,             // names handed out in this run
     promise: Option<Promise>, // a seal that is not answered yet
     acked: Positions,         // as told on the stream
-    below_changed: bool,      // a child's positions were not told yet
+    below: BelowNews,         // what children told and the parent does not know
     ack_received: bool,       // the primary wants to know of entries in memory
     asked: bool,              // a heartbeat asks for all positions
+    whole_at: Option<Time>,   // when all positions were told
     head: Lsn,                // the end of the primary's log, as last heard
     pub(super) needs_snapshot: Option<Lsn>,
 }
@@ -28,6 +29,13 @@ struct Stream {
     heard_at: Time, // or opened, if nothing was heard yet
     synced: bool,
     aimed: bool, // it told where the primary's log ends
+}
+
+/// Whose positions below this node have changed.
+#[derive(Debug, Default)]
+struct BelowNews {
+    voters: bool,
+    learners: bool,
 }
 
 #[derive(Debug)]
@@ -44,9 +52,10 @@ impl Follower {
             streams,
             promise: None,
             acked: Positions::default(),
-            below_changed: false,
+            below: BelowNews::default(),
             ack_received: false,
             asked: false,
+            whole_at: None,
             head: Lsn::ZERO,
             needs_snapshot: None,
         }
@@ -72,8 +81,9 @@ impl Follower {
         self.ack_received
     }
 
-    pub(super) fn note_below(&mut self) {
-        self.below_changed = true;
+    pub(super) fn note_below(&mut self, voters: bool) {
+        self.below.voters |= voters;
+        self.below.learners |= !voters;
     }
 
     /// When to look again, if nothing happens.
@@ -295,7 +305,7 @@ impl Replica {
         follower.stream =
             Some(Stream { id: follower.streams, heard_at: now, synced: false, aimed: false });
         follower.acked = own;
-        follower.below_changed = true;
+        follower.below.voters = true;
         let open = Open {
             stream: follower.streams,
             last: self.log.last(),
@@ -309,23 +319,30 @@ impl Replica {
 
     fn settle_ack(&mut self) {
         let own = self.own_positions();
-        let below = self.positions_below();
+        let (now, heartbeat_ms) = (self.now, self.limits.heartbeat_ms);
         let Role::Follower(follower) = &mut self.role else { return };
         let Some(stream) = follower.stream.as_ref().filter(|stream| stream.synced) else { return };
         let acked = follower.acked;
         let news = own.durable > acked.durable
-            || (follower.asked && own != acked)
+            || (follower.asked && (own != acked || follower.below.learners))
             || (follower.ack_received && own.received > acked.received)
-            || follower.below_changed;
-        follower.asked = false;
+            || follower.below.voters;
+        let late = follower.whole_at.is_none_or(|at| now.ms_since(at) >= heartbeat_ms);
+        let whole = std::mem::take(&mut follower.asked) || late;
         if !news {
             return;
         }
+        if whole {
+            follower.whole_at = Some(now);
+            follower.below.learners = false;
+        }
         let id = stream.id;
         follower.acked = own;
-        follower.below_changed = false;
+        follower.below.voters = false;
         if let Some(parent) = self.config.parent(self.me.node) {
-            self.send(parent, Message::Ack(Ack { stream: id, own, below }));
+            let mut below = self.positions_below();
+            below.retain(|(node, _)| whole || self.config.place(*node).is_some());
+            self.send(parent, Message::Ack(Ack { stream: id, own, whole, below }));
         }
     }
 

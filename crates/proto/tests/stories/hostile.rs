@@ -74,8 +74,8 @@ fn message() -> impl Strategy<Value = Message> {
         Message::Open(Open { stream, last, durable, applied, incarnation, store })
     });
     let below = prop::collection::vec(((1_u64..=4).prop_map(NodeId::new), positions()), 0..256);
-    let ack = (stream(), positions(), below)
-        .prop_map(|(stream, own, below)| Message::Ack(Ack { stream, own, below }));
+    let ack = (stream(), positions(), any::<bool>(), below)
+        .prop_map(|(stream, own, whole, below)| Message::Ack(Ack { stream, own, whole, below }));
     let sealed = (id(), id(), cuts(), any::<(bool, bool)>(), config());
     let sealed = sealed.prop_map(|(last, base, runs, (amnesiac, blank), config)| {
         let (incarnation, store) = (Incarnation::new(1), StoreUuid::new(1));

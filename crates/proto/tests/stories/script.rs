@@ -61,12 +61,17 @@ fn set_limits(limits: &mut Limits, pairs: &[&str]) {
 }
 
 /// `nodes 3 star floor quorum`, `nodes 4 tree 2:1 3:1 4:2 floor all`, `nodes 4 star floor
-/// region(2) regions a a b b`.
+/// region(2) regions a a b b`; `nodes 3 star learners 2 fan 1 floor quorum` draws two more nodes
+/// below that only receive.
 fn form(count: &str, rest: &[&str], limits: Limits) -> Cluster {
     let count: u64 = number(count);
     let (shape, rest) = rest.split_first().expect("a shape follows the number of nodes");
     let split = rest.iter().position(|word| *word == "floor").expect("a floor follows the shape");
     let (pairs, floor) = rest.split_at(split);
+    let (pairs, learners) = match pairs.iter().position(|word| *word == "learners") {
+        Some(at) => pairs.split_at(at),
+        None => (pairs, [].as_slice()),
+    };
     let regions: BTreeMap<_, _> = (1..).zip(floor.iter().skip(3)).collect();
     let member = |id: u64| Member {
         node: NodeId::new(id),
@@ -76,6 +81,11 @@ fn form(count: &str, rest: &[&str], limits: Limits) -> Cluster {
     let voters = (1..=count).map(member).collect();
     let drawn = if *shape == "chain" { Shape::Chain } else { Shape::Star };
     let mut config = Config::initial(ShardId::new(0), voters, drawn, floor).expect("a cluster");
+    if let ["learners", more, "fan", fan_out] = learners {
+        let more: u64 = number(more);
+        let more: Vec<_> = (1..=more).map(|id| (NodeId::new(count + id), None)).collect();
+        config = config.with_learners(&more, number(fan_out)).expect("there is room");
+    }
     for pair in pairs {
         let (child, parent) = pair.split_once(':').expect("a tree is drawn as child:parent");
         config.parents.insert(NodeId::new(number(child)), NodeId::new(number(parent)));
