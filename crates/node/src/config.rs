@@ -16,6 +16,21 @@ pub struct MemberConfig {
     pub peer: String,
     /// Where it stands, for `region` policies.
     pub region: String,
+    /// Whether it counts.
+    pub role: MemberRole,
+}
+
+/// What a member is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum MemberRole {
+    /// It counts for policies and in a recovery. At most 15 members do.
+    #[default]
+    Voter,
+    /// It receives, and serves readers of its own state.
+    Learner {
+        /// From whom; none for whom there is room.
+        parent: Option<NodeId>,
+    },
 }
 
 /// Everything that a node needs to start.
@@ -31,6 +46,9 @@ pub struct NodeConfig {
     pub members: Vec<MemberConfig>,
     /// How the replication tree is drawn. Default star.
     pub shape: Shape,
+    /// Learners that one node sends to at most, where the tree is drawn for them. Default 8: a
+    /// thousand nodes are four steps from the primary.
+    pub fan_out: usize,
     /// The policy whose acknowledgements are never lost. Default quorum.
     pub floor: Policy,
     /// How nodes talk.
@@ -72,6 +90,7 @@ impl NodeConfig {
             data_dir: data_dir.into(),
             members: Vec::new(),
             shape: Shape::Star,
+            fan_out: 8,
             floor: Policy::Quorum,
             transport,
             compression: Compression::Off,
@@ -91,12 +110,17 @@ impl NodeConfig {
         if !self.members.iter().any(|member| member.node == self.node) {
             return Err(wrong(format!("node {} is not among the members", self.node)));
         }
-        let voters = self
-            .members
-            .iter()
-            .map(|member| Member { node: member.node, region: member.region.clone() });
-        let shard = ShardId::default();
-        Config::initial(shard, voters.collect(), self.shape, self.floor)
+        let voters = self.members.iter().filter(|member| member.role == MemberRole::Voter);
+        let voters = voters
+            .map(|member| Member { node: member.node, region: member.region.clone() })
+            .collect();
+        let learners = self.members.iter().filter_map(|member| match member.role {
+            MemberRole::Learner { parent } => Some((member.node, parent)),
+            MemberRole::Voter => None,
+        });
+        let learners: Vec<_> = learners.collect();
+        Config::initial(ShardId::default(), voters, self.shape, self.floor)
+            .and_then(|config| config.with_learners(&learners, self.fan_out))
             .map_err(|error| wrong(error.to_string()))
     }
 }

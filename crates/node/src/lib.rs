@@ -36,7 +36,7 @@ pub use antiphon_proto::{
 
 pub use calls::CallError;
 pub use changes::{Change, ChangesError, From, LogSource, Subscription, data_of};
-pub use config::{MemberConfig, NodeConfig};
+pub use config::{MemberConfig, MemberRole, NodeConfig};
 pub use disk::DiskStats;
 pub use error::{Fatal, StartError};
 pub use launch::{Running, launch};

@@ -100,6 +100,7 @@ fn setup((id, nodes): (u64, u64), dir: &TempDir, network: &MemoryNetwork) -> Set
         node: NodeId::new(id),
         peer: id.to_string(),
         region: String::new(),
+        role: antiphon::MemberRole::Voter,
     };
     node.members = (1..=nodes).map(member).collect();
     let listen = SocketAddr::from(([127, 0, 0, 1], 0));

@@ -6,7 +6,7 @@ use antiphon_net::{Compression, MemoryNetwork, QuicConfig, TransportConfig};
 use antiphon_proto::{Limits, NodeId, Policy, Shape};
 use tokio::sync::mpsc;
 
-use crate::config::{MemberConfig, NodeConfig};
+use crate::config::{MemberConfig, MemberRole, NodeConfig};
 use crate::error::StartError;
 use crate::launch::launch;
 use crate::typed::front;
@@ -87,7 +87,18 @@ impl<S: StateMachine> Builder<S> {
     #[must_use]
     pub fn member(mut self, id: u64, address: &str) -> Self {
         let (node, peer) = (NodeId::new(id), address.to_owned());
-        self.members.push(MemberConfig { node, peer, region: String::new() });
+        let role = MemberRole::Voter;
+        self.members.push(MemberConfig { node, peer, region: String::new(), role });
+        self
+    }
+
+    /// Adds a member that receives and never counts, below one that has room. There may be
+    /// hundreds: the primary sends to the other members only.
+    #[must_use]
+    pub fn learner(mut self, id: u64, address: &str) -> Self {
+        let (node, peer) = (NodeId::new(id), address.to_owned());
+        let role = MemberRole::Learner { parent: None };
+        self.members.push(MemberConfig { node, peer, region: String::new(), role });
         self
     }
 
@@ -178,9 +189,9 @@ impl<S: StateMachine> Builder<S> {
         let mut config = NodeConfig::new(&self.cluster, self.node, dir, transport);
         config.members.clone_from(&self.members);
         if alone {
-            let member =
-                MemberConfig { node: self.node, peer: "alone".to_owned(), region: String::new() };
-            config.members.push(member);
+            let (peer, region) = ("alone".to_owned(), String::new());
+            let role = MemberRole::Voter;
+            config.members.push(MemberConfig { node: self.node, peer, region, role });
         }
         config.shape = self.shape;
         config.floor = self.floor;

@@ -163,11 +163,12 @@ async fn a_snapshot_shortens_the_log_and_the_node_restarts_from_both() {
 /// Flips a bit of a file, `from_start` bytes in.
 fn damage(path: &std::path::Path, from_start: u64) {
     use std::os::unix::fs::FileExt;
-    let file = std::fs::File::options().read(true).write(true).open(path).unwrap();
+    let file =
+        std::fs::File::options().read(true).write(true).open(path).expect("the log is a file");
     let mut byte = [0];
-    file.read_exact_at(&mut byte, from_start).unwrap();
+    file.read_exact_at(&mut byte, from_start).expect("the log is a file");
     byte[0] ^= 4;
-    file.write_all_at(&byte, from_start).unwrap();
+    file.write_all_at(&byte, from_start).expect("the log is a file");
 }
 
 #[tokio::test]

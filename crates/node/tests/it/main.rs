@@ -3,6 +3,7 @@
 #[cfg(test)]
 mod cluster;
 #[cfg(test)]
+mod learners;
 mod life;
 #[cfg(test)]
 mod sessions;

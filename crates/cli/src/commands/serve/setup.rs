@@ -61,6 +61,7 @@ fn node(config: &NodeConfig, transport: TransportConfig) -> antiphon::NodeConfig
             node: member.id,
             peer: member.peer.as_str().to_owned(),
             region: member.region.clone().unwrap_or_default(),
+            role: antiphon::MemberRole::Voter,
         })
         .collect();
     node.shape = Shape::from(config.cluster.shape);
