@@ -40,6 +40,8 @@ fn damaged_under(parent: u16, settings: &[&str]) -> Cluster {
 #[track_caller]
 fn check_mended(parent: u16, settings: &[&str]) {
     let mut cluster = damaged_under(parent, settings);
+    // The page follows the node a moment later: before, it tells of the epoch that was.
+    until_so("the status to tell of this run", || cluster.status(parent)["serving"] == true);
     let (pid, epoch) = (cluster.node(parent).pid(), cluster.status(parent)["epoch"].clone());
     let path = cluster.data(parent).join("log/0000000000000001.log");
     let damaged = std::fs::read(&path).expect("the first segment");
