@@ -167,7 +167,8 @@ fn configurations() -> io::Result<()> {
     write(
         "config",
         "hard",
-        &HardState { promised: Epoch::new(11), config, owed: Lsn::ZERO, established: true }.encode(),
+        &HardState { promised: Epoch::new(11), config, owed: Lsn::ZERO, established: true }
+            .encode(),
     )?;
     write("node_config", "annotated", antiphon_cli::config::annotated().as_bytes())
 }
