@@ -30,7 +30,7 @@ impl Window {
         let window = Self { top, bits };
         let sound = if top == 0 { bits == [0; WORDS] } else { window.bit(top) };
         // Without these numbers being in reach, their bits can't have been set.
-        let beyond = (top + 1..SESSION_WINDOW).any(|seq| window.bit(seq));
+        let beyond = (top.saturating_add(1)..SESSION_WINDOW).any(|seq| window.bit(seq));
         (sound && !(top < SESSION_WINDOW && (window.bit(0) || beyond))).then_some(window)
     }
 
@@ -135,5 +135,6 @@ mod tests {
         assert_eq!(Window::from_parts(3, [0b1_1000, 0, 0, 0]), None, "4 is above the top");
         assert_eq!(Window::from_parts(3, [0b1001, 0, 0, 0]), None, "there is no number 0");
         assert!(Window::from_parts(3, [0b1010, 0, 0, 0]).is_some());
+        assert!(Window::from_parts(u64::MAX, [u64::MAX; WORDS]).is_some(), "nothing is above it");
     }
 }
