@@ -1,6 +1,6 @@
 //! What compression costs and saves: for a message by itself, and for a stream between peers.
 
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Instant;
 
 use antiphon_net::{
@@ -8,7 +8,7 @@ use antiphon_net::{
 };
 use bytes::Bytes;
 
-use crate::quic::{ONE, TWO, authority, bind, serve_peer, start_with};
+use crate::quic::{ONE, TWO, authority, bind, counter, serve_peer, start_with};
 use crate::tools::{Stretch, block_on};
 
 /// Messages queued before the sender gives way.
@@ -73,18 +73,8 @@ fn stream(count: u64, compression: Compression, what: &str) {
     let message = body(8 << 10);
     let length = message.len();
     let authority = authority();
-    let (done, finished) = tokio::sync::oneshot::channel();
-    let state = Mutex::new((0_u64, Some(done)));
-    let (server, address) = serve_peer(Arc::clone(&authority), move |_, _, message| {
-        assert_eq!(message.len(), length);
-        let mut state = state.lock().expect("one thread has it");
-        state.0 += 1;
-        if state.0 == count
-            && let Some(done) = state.1.take()
-        {
-            done.send(()).expect("the sender waits for it");
-        }
-    });
+    let (taken, finished) = counter(count, length);
+    let (server, address) = serve_peer(Arc::clone(&authority), taken);
     block_on(async {
         let transport = bind(&authority, TWO).await;
         let (peers, mut events) = start_with(transport, ONE, address, compression);

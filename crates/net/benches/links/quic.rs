@@ -1,7 +1,6 @@
 //! Messages over QUIC, by link and by peers.
 
-use std::sync::Arc;
-use std::sync::mpsc;
+use std::sync::{Arc, Mutex, mpsc};
 use std::time::Instant;
 
 use antiphon_net::certs::Authority;
@@ -11,6 +10,7 @@ use antiphon_net::{
 };
 use antiphon_proto::NodeId;
 use bytes::Bytes;
+use tokio::sync::oneshot;
 
 use crate::tools::{Stretch, block_on, quantiles, thread};
 use crate::{CLUSTER, credentials};
@@ -172,12 +172,15 @@ pub(crate) fn peer_round_trips(bytes: usize, rounds: u64) {
     quantiles(&format!("quic peers, {bytes} B"), times);
 }
 
-pub(crate) fn peer_stream(count: u64) {
-    let authority = authority();
-    let (done, finished) = tokio::sync::oneshot::channel();
-    let state = std::sync::Mutex::new((0_u64, Some(done)));
-    let (server, address) = serve_peer(Arc::clone(&authority), move |_, _, message| {
-        assert_eq!(message.len(), STREAM_BYTES);
+/// What a called end does with messages of `bytes`, and a word when `count` of them have come.
+pub(crate) fn counter(
+    count: u64,
+    bytes: usize,
+) -> (impl Fn(&Peers, Lane, Bytes) + Send + 'static, oneshot::Receiver<()>) {
+    let (done, finished) = oneshot::channel();
+    let state = Mutex::new((0_u64, Some(done)));
+    let taken = move |_: &Peers, _, message: Bytes| {
+        assert_eq!(message.len(), bytes);
         let mut state = state.lock().expect("one thread has it");
         state.0 += 1;
         if state.0 == count
@@ -185,7 +188,14 @@ pub(crate) fn peer_stream(count: u64) {
         {
             done.send(()).expect("the sender waits for it");
         }
-    });
+    };
+    (taken, finished)
+}
+
+pub(crate) fn peer_stream(count: u64) {
+    let authority = authority();
+    let (taken, finished) = counter(count, STREAM_BYTES);
+    let (server, address) = serve_peer(Arc::clone(&authority), taken);
     block_on(async {
         let (peers, mut events) = start(bind(&authority, TWO).await, ONE, address);
         assert!(matches!(events.next().await, Some(PeerEvent::Connected { .. })));
